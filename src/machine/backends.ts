@@ -1,0 +1,26 @@
+/**
+ * What devices ask of the world behind them. Declared here, so that a device and its backend need not know
+ * each other. All completions come back through the machine's one door for input.
+ */
+
+/** Where bytes typed at, or printed by, a guest's terminal go. */
+export interface CharBackend {
+  /** Bytes from the guest. */
+  write(data: Uint8Array): void;
+}
+
+/** A disk as the guest sees it. Sectors are 512 bytes. */
+export interface BlockBackend {
+  readonly sectors: number;
+  readonly readOnly: boolean;
+  /** Fills `into` (a multiple of 512 bytes) from `sector` on. Rejects with a VmError when the host fails. */
+  read(sector: number, into: Uint8Array): Promise<void>;
+  write(sector: number, data: Uint8Array): Promise<void>;
+  flush(): Promise<void>;
+  discard(sector: number, count: number): Promise<void>;
+}
+
+/** Random bytes from the host. */
+export interface EntropyBackend {
+  fill(into: Uint8Array): void;
+}

@@ -1,0 +1,143 @@
+import { VmError } from '../base/errors.ts';
+
+export const PAGE_SIZE = 4096;
+/** RAM above this guest-physical address moves above 4 GiB, so that devices have room below it. */
+export const LOW_RAM_LIMIT = 0xc000_0000;
+const FOUR_GIB = 0x1_0000_0000;
+const WASM_PAGE = 65536;
+
+/** A stretch of guest-physical addresses that is RAM. */
+export interface RamRange {
+  readonly base: number;
+  readonly size: number;
+}
+
+/**
+ * What a device that masters the bus may do with guest memory. Addresses are guest-physical and untrusted: every
+ * call checks them. A range must lie within one RAM range.
+ */
+export interface GuestMemory {
+  /** A live window on RAM, or undefined when any byte of it is not RAM. Call `written` after changing it. */
+  view(gpa: number, length: number): Uint8Array | undefined;
+  /** Tells the accelerator and the dirty log that a device changed these bytes. */
+  written(gpa: number, length: number): void;
+  /** Little-endian loads; addresses outside RAM read as all ones. */
+  read16(gpa: number): number;
+  read32(gpa: number): number;
+  /** A 64-bit little-endian value as a number; beyond 2^53 it loses low bits, which no valid address has. */
+  read64(gpa: number): number;
+  /** Little-endian stores, told to `written`; outside RAM they are dropped. */
+  write16(gpa: number, value: number): void;
+  write32(gpa: number, value: number): void;
+  write64(gpa: number, value: number): void;
+}
+
+/**
+ * Guest-physical RAM in one WebAssembly memory, shared by the engine (whose own tables lie below the RAM),
+ * the devices and KVM. Knows which pages are dirty.
+ */
+export class Memory implements GuestMemory {
+  readonly wasm: WebAssembly.Memory;
+  /** Offset of guest-physical address 0 in `wasm`. Page-aligned. */
+  readonly ramOffset: number;
+  readonly sizeBytes: number;
+  readonly ranges: readonly RamRange[];
+  readonly bytes: Uint8Array;
+  readonly data: DataView;
+  /** One byte per RAM page in host order; non-zero means written since `clearDirty`. Maintained by `written` and the accelerator. */
+  readonly dirty: Uint8Array;
+  /** Told of every device write, so that translations of those bytes are dropped. Set by the accelerator. */
+  onWritten: (gpa: number, length: number) => void = () => {};
+
+  /**
+   * @param sizeBytes RAM, a multiple of 4096, at most 3.75 GiB
+   * @param reservedBytes room below the RAM for the accelerator's tables, a multiple of 64 KiB
+   */
+  constructor(sizeBytes: number, reservedBytes: number) {
+    const limit = 3.75 * 2 ** 30;
+    if (sizeBytes % PAGE_SIZE !== 0 || sizeBytes < 2 ** 20 || sizeBytes > limit) {
+      throw new VmError('usage', `memory of ${sizeBytes} bytes is not possible (from 1 MiB to 3840 MiB, in pages of 4096 bytes)`);
+    }
+    const pages = Math.ceil((reservedBytes + sizeBytes) / WASM_PAGE);
+    try {
+      this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    } catch (cause) {
+      throw new VmError(
+        'host-io',
+        `cannot reserve ${Math.round(sizeBytes / 2 ** 20)} MiB for the guest's memory; try a smaller --memory`,
+        cause,
+      );
+    }
+    this.sizeBytes = sizeBytes;
+    this.ramOffset = reservedBytes;
+    const low = Math.min(sizeBytes, LOW_RAM_LIMIT);
+    this.ranges =
+      sizeBytes > low
+        ? [
+            { base: 0, size: low },
+            { base: FOUR_GIB, size: sizeBytes - low },
+          ]
+        : [{ base: 0, size: low }];
+    this.bytes = new Uint8Array(this.wasm.buffer);
+    this.data = new DataView(this.wasm.buffer);
+    this.dirty = new Uint8Array(sizeBytes / PAGE_SIZE);
+  }
+
+  /** Offset in `wasm` of a guest-physical range, or -1 when any of it is not RAM. */
+  hostOffset(gpa: number, length: number): number {
+    for (const { base, size } of this.ranges) {
+      if (gpa >= base && gpa + length <= base + size) {
+        return this.ramOffset + (base === 0 ? gpa : gpa - FOUR_GIB + LOW_RAM_LIMIT);
+      }
+    }
+    return -1;
+  }
+
+  view(gpa: number, length: number): Uint8Array | undefined {
+    const offset = this.hostOffset(gpa, length);
+    return offset < 0 ? undefined : this.bytes.subarray(offset, offset + length);
+  }
+
+  written(gpa: number, length: number): void {
+    if (length <= 0) return;
+    const offset = this.hostOffset(gpa, length);
+    if (offset < 0) return;
+    const first = Math.floor((offset - this.ramOffset) / PAGE_SIZE);
+    const last = Math.floor((offset - this.ramOffset + length - 1) / PAGE_SIZE);
+    this.dirty.fill(1, first, last + 1);
+    this.onWritten(gpa, length);
+  }
+
+  read16(gpa: number): number {
+    const offset = this.hostOffset(gpa, 2);
+    return offset < 0 ? 0xffff : this.data.getUint16(offset, true);
+  }
+
+  read32(gpa: number): number {
+    const offset = this.hostOffset(gpa, 4);
+    return offset < 0 ? 0xffff_ffff : this.data.getUint32(offset, true);
+  }
+
+  read64(gpa: number): number {
+    return this.read32(gpa) + this.read32(gpa + 4) * FOUR_GIB;
+  }
+
+  write16(gpa: number, value: number): void {
+    const offset = this.hostOffset(gpa, 2);
+    if (offset < 0) return;
+    this.data.setUint16(offset, value, true);
+    this.written(gpa, 2);
+  }
+
+  write32(gpa: number, value: number): void {
+    const offset = this.hostOffset(gpa, 4);
+    if (offset < 0) return;
+    this.data.setUint32(offset, value, true);
+    this.written(gpa, 4);
+  }
+
+  write64(gpa: number, value: number): void {
+    this.write32(gpa, value % FOUR_GIB);
+    this.write32(gpa + 4, Math.floor(value / FOUR_GIB));
+  }
+}

@@ -1,0 +1,81 @@
+import type { Bus } from './bus.ts';
+import type { Memory } from './memory.ts';
+
+/** Why `run` came back. */
+export type Exit =
+  | { readonly kind: 'budget' } // the instruction budget is used up, or the vCPU was kicked
+  | { readonly kind: 'halt' } // HLT with nothing to do: call again after an interrupt
+  | { readonly kind: 'shutdown' }; // triple fault: hardware would reset
+
+/** An accelerator's way to the rest of the machine. */
+export interface VCpuHost {
+  readonly memory: Memory;
+  readonly pio: Bus;
+  readonly mmio: Bus;
+  /** Acknowledges the pending external interrupt and returns its vector, or -1 when it has gone away. */
+  acknowledge(): number;
+  /** Time-stamp counter at an instruction count since the last reset, in ticks; 64 bits. */
+  tsc(instructions: bigint): bigint;
+  /** MSRs of the interrupt controller (IA32_APIC_BASE, x2APIC). Undefined when it has no such register: #GP. */
+  readMsr(index: number): bigint | undefined;
+  /** False when the register does not exist or refuses the value: #GP. */
+  writeMsr(index: number, value: bigint): boolean;
+}
+
+/**
+ * One processor. Never throws for what the guest did. Times are in instructions executed since power-on, which is
+ * exact: equal machines given equal inputs at equal counts stay equal.
+ */
+export interface VCpu {
+  /** Instructions executed since power-on. */
+  readonly instructions: bigint;
+  /** Runs at most `budget` instructions (a `rep` string instruction counts once per bounded chunk). */
+  run(budget: number): Exit;
+  /** Makes a running `run` return soon; callable from a device's handler. */
+  kick(): void;
+  /** Level of the INTR input. */
+  setInterrupt(level: boolean): void;
+  /** Edge on the NMI input. */
+  nmi(): void;
+  /** Power-on state: real mode at F000:FFF0. SDM vol. 3, table 9-1. */
+  reset(): void;
+  /** Everything architectural, as plain data, and back. */
+  save(): unknown;
+  restore(data: unknown): void;
+  registers(): Registers;
+  setRegisters(registers: Partial<Registers>): void;
+}
+
+/** A descriptor-cache view of a segment register. `attributes` as in a VMCS access-rights field: SDM vol. 3, 25.4.1. */
+export interface Segment {
+  selector: number;
+  base: bigint;
+  limit: number;
+  attributes: number;
+}
+
+export type SegmentName = 'es' | 'cs' | 'ss' | 'ds' | 'fs' | 'gs' | 'ldtr' | 'tr';
+
+/** What boot protocols, tests and debuggers read and set. */
+export interface Registers {
+  /** rax rcx rdx rbx rsp rbp rsi rdi r8…r15 */
+  gpr: bigint[];
+  rip: bigint;
+  rflags: bigint;
+  segments: Record<SegmentName, Segment>;
+  gdtr: { base: bigint; limit: number };
+  idtr: { base: bigint; limit: number };
+  cr0: bigint;
+  cr2: bigint;
+  cr3: bigint;
+  cr4: bigint;
+  efer: bigint;
+}
+
+/** Makes vCPUs over a memory. */
+export interface Accelerator {
+  readonly name: 'interpreter' | 'jit' | 'kvm';
+  /** Bytes it wants below the RAM in the machine's `Memory`. */
+  readonly reservedBytes: number;
+  createVCpu(host: VCpuHost): VCpu;
+}
