@@ -1,0 +1,28 @@
+/** Messages between I/O APIC, message-signalled interrupts and local APICs. SDM vol. 3, 11.6 and 11.11. */
+
+export const DELIVERY_FIXED = 0;
+export const DELIVERY_LOWEST = 1;
+export const DELIVERY_SMI = 2;
+export const DELIVERY_NMI = 4;
+export const DELIVERY_INIT = 5;
+export const DELIVERY_STARTUP = 6;
+export const DELIVERY_EXTINT = 7;
+
+/** One interrupt on its way to one or several processors. */
+export interface ApicMessage {
+  /** An APIC id, or a logical destination when `logical`. All ones in its format means everyone. */
+  readonly destination: number;
+  readonly logical: boolean;
+  /** A `DELIVERY_` constant. */
+  readonly mode: number;
+  readonly vector: number;
+  /** Level-triggered: its end is told to the I/O APICs. */
+  readonly level: boolean;
+}
+
+/** What carries the messages. */
+export interface ApicBus {
+  send(message: ApicMessage): void;
+  /** A local APIC has finished a level-triggered interrupt. */
+  endOfInterrupt(vector: number): void;
+}
