@@ -1,0 +1,130 @@
+/** `Files` on Node's fs. */
+import { open, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { VmError } from '../base/errors.ts';
+import type { Appender, FileInfo, Files } from '../platform/files.ts';
+
+const REMEDIES: Record<string, string> = {
+  ENOSPC: 'the disk is full: free some space, or point XDG_CACHE_HOME at another disk',
+  EDQUOT: 'the disk quota is used up: free some space, or point XDG_CACHE_HOME at another disk',
+  EACCES: 'permission denied: check who owns it, or point XDG_CACHE_HOME elsewhere',
+  EPERM: 'operation not permitted: check who owns it',
+  EROFS: 'the file system is read-only: point XDG_CACHE_HOME at a writable place',
+  EISDIR: 'it is a directory, a file was expected',
+  ENOTDIR: 'a part of the path is a file, a directory was expected',
+  EMFILE: 'too many open files: raise the limit (ulimit -n)',
+  ENFILE: 'too many open files on this system',
+  EIO: 'the device reports an input/output error',
+};
+
+function codeOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+}
+
+/** A `host-io` error that says what was tried on which path, and what would help. */
+export function hostError(action: string, path: string, error: unknown): VmError {
+  if (error instanceof VmError) return error;
+  const code = codeOf(error);
+  const reason = REMEDIES[code] ?? (error instanceof Error ? error.message : String(error));
+  return new VmError(
+    code === 'ENOENT' ? 'not-found' : 'host-io',
+    `cannot ${action} ${path}: ${code === 'ENOENT' ? 'it does not exist' : reason}`,
+    error,
+  );
+}
+
+async function optional<T>(action: string, path: string, work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined;
+    throw hostError(action, path, error);
+  }
+}
+
+async function required<T>(action: string, path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw hostError(action, path, error);
+  }
+}
+
+export class NodeFiles implements Files {
+  #serial = 0;
+
+  async read(path: string): Promise<Uint8Array | undefined> {
+    const data = await optional('read', path, readFile(path));
+    return data && new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  }
+
+  async info(path: string): Promise<FileInfo | undefined> {
+    const found = await optional('look at', path, stat(path));
+    return found && { sizeBytes: found.size, mtimeMs: found.mtimeMs, directory: found.isDirectory() };
+  }
+
+  async list(path: string): Promise<string[]> {
+    return ((await optional('list', path, readdir(path))) ?? []).sort();
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    await required('make directory', path, () => mkdir(path, { recursive: true }));
+  }
+
+  async write(path: string, data: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+    const temporary = `${path}.${process.pid}.${this.#serial++}.new`;
+    try {
+      const file = await this.append(temporary, 0);
+      try {
+        if (data instanceof Uint8Array) await file.write(data);
+        else for await (const part of data) await file.write(part);
+      } finally {
+        await file.close();
+      }
+      await required('write', path, () => rename(temporary, path));
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
+      throw error;
+    }
+  }
+
+  async append(path: string, offset: number): Promise<Appender> {
+    await this.makeDirectory(dirname(path));
+    const handle = await required('write', path, async () => {
+      const handle = await open(path, offset === 0 ? 'w' : 'r+');
+      if (offset > 0) await handle.truncate(offset);
+      return handle;
+    });
+    let at = offset;
+    let closed = false;
+    return {
+      write: (data) =>
+        required('write', path, async () => {
+          for (let done = 0; done < data.length;) {
+            const { bytesWritten } = await handle.write(data, done, data.length - done, at);
+            done += bytesWritten;
+            at += bytesWritten;
+          }
+        }),
+      close: async () => {
+        if (closed) return;
+        closed = true;
+        await required('write', path, async () => {
+          try {
+            await handle.datasync();
+          } finally {
+            await handle.close();
+          }
+        });
+      },
+    };
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await required('rename', from, () => rename(from, to));
+  }
+
+  async remove(path: string): Promise<void> {
+    await required('remove', path, () => rm(path, { recursive: true, force: true }));
+  }
+}

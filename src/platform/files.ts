@@ -1,0 +1,33 @@
+/** The host's files, as far as a cache and a few images need them. Paths are the host's own, joined by `/`. */
+
+export interface FileInfo {
+  readonly sizeBytes: number;
+  readonly mtimeMs: number;
+  readonly directory: boolean;
+}
+
+/** A file open for appending. `close` makes what was written durable; it is idempotent. */
+export interface Appender {
+  write(data: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Every method rejects with a VmError `host-io` that names the path, what failed and what would help (a full disk,
+ * a missing permission). A file that is not there is not an error for those that read: they give `undefined`.
+ */
+export interface Files {
+  read(path: string): Promise<Uint8Array | undefined>;
+  info(path: string): Promise<FileInfo | undefined>;
+  /** Names in a directory, sorted; empty when there is none. */
+  list(path: string): Promise<string[]>;
+  /** Makes a directory and its parents. Idempotent. */
+  makeDirectory(path: string): Promise<void>;
+  /** Replaces a file as a whole: after a crash there is the old content or the new, never a part. Makes parents. */
+  write(path: string, data: Uint8Array | AsyncIterable<Uint8Array>): Promise<void>;
+  /** Opens for appending at `offset`, cutting off what is behind it. Makes the file and its parents. */
+  append(path: string, offset: number): Promise<Appender>;
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file or a directory with all in it. Not there is fine. */
+  remove(path: string): Promise<void>;
+}
