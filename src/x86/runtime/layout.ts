@@ -1,0 +1,166 @@
+/**
+ * Where everything lies in the engine's part of the linear memory. Read by TypeScript (code generation, state
+ * access) and by AssemblyScript (the runtime) alike, so it holds nothing but integer constants.
+ */
+
+// 0x0400 to 0x7fff: constant tables of the runtime.
+
+/** The vCPU's state. Register operands in decoded instructions are these addresses, as 16-bit numbers. */
+export const STATE = 0x8000;
+export const STATE_END = 0x9000;
+
+/** rax rcx rdx rbx rsp rbp rsi rdi r8…r15, 8 bytes each. */
+export const GPR = 0x8000;
+/** Always 0: the base or index of an address that has none. */
+export const ZERO = 0x8080;
+/** Linear address of the page that the current instruction starts in. */
+export const PAGE_BASE = 0x8088;
+/** The last flag-setting result, sign-extended; with FLAG_AUX it gives the arithmetic flags: see flags.ts. */
+export const FLAG_RES = 0x8090;
+export const FLAG_AUX = 0x8098;
+/** RFLAGS without the arithmetic flags. */
+export const RFLAGS = 0x809c;
+/** Next RIP (as a linear address: CS base included); valid outside of handlers only. */
+export const NEXT = 0x80a0;
+/** Record address at which the budget would be used up if execution went straight on. */
+export const DEADLINE = 0x80a8;
+/** Record at which handlers were left. */
+export const EXIT_RECORD = 0x80ac;
+export const TLB_READ = 0x80b0;
+export const TLB_WRITE = 0x80b4;
+export const TLB_CODE = 0x80b8;
+export const CPL = 0x80bc;
+/** Non-zero when something waits for an instruction boundary with IF set: see PENDING_* in vcpu. */
+export const PENDING = 0x80c0;
+export const FAULT_VECTOR = 0x80c4;
+export const FAULT_ERROR = 0x80c8;
+/** Where the write bounced through BOUNCE has to go: set by translateWrite, used by commit. */
+export const BOUNCE_VA = 0x80d0;
+export const BOUNCE_SIZE = 0x80d8;
+/** Non-zero when a general address violated its segment. */
+export const SEGMENT_FAULT = 0x80dc;
+export const CR0 = 0x80e0;
+export const CR2 = 0x80e8;
+export const CR3 = 0x80f0;
+export const CR4 = 0x80f8;
+export const EFER = 0x8100;
+/** 0: 16-bit code, 1: 32-bit, 2: 64-bit. */
+export const CODE_MODE = 0x8108;
+/** Mask of the stack pointer's width when not in 64-bit mode (0xffff or 0xffffffff). */
+export const STACK_MASK = 0x810c;
+/** Non-zero bits forbid x87 (1), MMX/SSE (2), AVX (4): #NM or #UD is found out then. */
+export const FPU_TRAP = 0x8110;
+export const DR7 = 0x8114;
+export const DR = 0x8118; // DR0..DR3, DR6: 5 * 8
+export const SEG_BASE = 0x8140; // es cs ss ds fs gs ldtr tr, 8 bytes each
+export const SEG_LIMIT = 0x8180; // 4 bytes each
+export const SEG_ATTR = 0x81a0;
+export const SEG_SELECTOR = 0x81c0;
+export const GDTR_BASE = 0x81e0;
+export const GDTR_LIMIT = 0x81e8;
+export const IDTR_BASE = 0x81f0;
+export const IDTR_LIMIT = 0x81f8;
+export const STAR = 0x8200;
+export const LSTAR = 0x8208;
+export const CSTAR = 0x8210;
+export const SFMASK = 0x8218;
+export const KERNEL_GS_BASE = 0x8220;
+export const SYSENTER_CS = 0x8228;
+export const SYSENTER_ESP = 0x8230;
+export const SYSENTER_EIP = 0x8238;
+export const PAT = 0x8240;
+export const TSC_AUX = 0x8248;
+export const TSC_OFFSET = 0x8250;
+export const XCR0 = 0x8258;
+export const CR8 = 0x8260;
+export const XSS = 0x8268;
+
+/** x87: control, status (without TOP), tag (one bit a register: 1 = valid), TOP, last opcode and pointers. */
+export const FCW = 0x8280;
+export const FSW = 0x8284;
+export const FTAG = 0x8288;
+export const FTOP = 0x828c;
+export const FOP = 0x8290;
+export const FIP = 0x8298;
+export const FDP = 0x82a0;
+export const MXCSR = 0x82a8;
+/** Unmasked SSE exceptions raised since the caller last cleared it (flag bits as in MXCSR); non-zero means #XM. */
+export const SSE_FAULT = 0x82ac;
+/** R0…R7, 16 bytes each: significand at 0, sign and exponent at 8. MMX registers are the significands. */
+export const X87 = 0x8300;
+/** YMM0…YMM15, 32 bytes each. */
+export const YMM = 0x8400;
+
+/** Page-crossing and MMIO accesses go through here. Lies below every guest byte: `host < BOUNCE_END` tells. */
+export const BOUNCE = 0x8700;
+export const BOUNCE_END = 0x8800;
+/** Temporaries for calls into the runtime: 16 slots of 32 bytes. */
+export const SCRATCH = 0x8800;
+
+// TLBs: three sets (kernel, user, kernel with AC set), each with read, write and code tables of 1024 16-byte entries.
+export const TLB = 0x10000;
+export const TLB_ENTRIES = 1024;
+export const TLB_TABLE_BYTES = 0x4000;
+export const TLB_SET_BYTES = 0xc000;
+export const TLB_SETS = 3;
+export const TLB_END = 0x34000;
+
+/** One i32 per RAM page in host order: address of its code page, or 0. */
+export const CODE_PAGES = 0x40000;
+export const CODE_PAGES_END = 0x440000;
+
+/** Code pages (a table of 4096 record addresses, then a header) and decoded instructions. */
+export const ARENA = 0x440000;
+export const ARENA_END = 0x6800000;
+
+/** Guest RAM starts here. */
+export const RAM = 0x6800000;
+
+// A decoded instruction.
+export const RECORD_BYTES = 32;
+export const R_HANDLER = 0; // u16
+export const R_OFFSET = 2; // u16: of its first byte in its page
+export const R_LENGTH = 4; // u8
+export const R_SCALE = 5; // u8: log2 of the index's scale
+export const R_SEGMENT = 6; // u8: segment register number of the memory operand
+export const R_FLAGS = 7; // u8: see REC_*
+export const R_REG = 8; // u16: state address of ModRM.reg
+export const R_RM = 10; // u16: of ModRM.rm, or of the base register
+export const R_INDEX = 12; // u16
+export const R_VVVV = 14; // u16
+export const R_DISP = 16; // i32; of a branch: offset of the target from the page's base
+export const R_LINK = 20; // i32: record of a branch's target in the same page, once known
+export const R_IMM = 24; // i64
+
+export const REC_ADDRESS_32 = 1;
+export const REC_ADDRESS_16 = 2;
+export const REC_LOCK = 4;
+export const REC_REP = 8;
+export const REC_REPNE = 16;
+
+// Code page header, after the table of 4096 entries.
+export const CODE_PAGE_BYTES = 0x4020;
+export const CP_MODE = 0x4000; // i32: CODE_MODE that it was decoded in
+export const CP_RUNS = 0x4004; // i32: first run, a linked list
+export const CP_NUMBER = 0x4008; // i32: RAM page number in host order
+// A run's header (one record in size), before its records.
+export const RUN_NEXT = 0;
+export const RUN_COUNT = 4;
+
+// Handlers with fixed numbers.
+export const H_STALE = 0;
+export const H_END = 1;
+export const H_STOP = 2;
+export const H_UNDEFINED = 3;
+export const H_CROSS = 4;
+export const H_FIRST = 8;
+
+// Why handlers were left.
+export const EXIT_BUDGET = 0;
+export const EXIT_FAULT = 1;
+export const EXIT_LOOKUP = 2;
+export const EXIT_SYSTEM = 3;
+export const EXIT_STOP = 4;
+export const EXIT_CHECK = 5;
+export const EXIT_CROSS = 6;
+export const EXIT_LINK = 7;
