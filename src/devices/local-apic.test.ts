@@ -1,0 +1,469 @@
+import { describe, expect, test } from 'vitest';
+import { DELIVERY_EXTINT, DELIVERY_FIXED, DELIVERY_INIT, DELIVERY_LOWEST, DELIVERY_NMI } from '../machine/apic.ts';
+import { BROADCAST } from '../machine/apic.ts';
+import { TestClock } from '../machine/testing/clock.ts';
+import { deviceSuite } from '../machine/testing/device-suite.ts';
+import { RecordingLine } from '../machine/testing/recorders.ts';
+import { SystemApicBus } from './apic-bus.ts';
+import { LocalApic } from './local-apic.ts';
+
+const TSC_HZ = 2_000_000_000;
+const EOI = 0xb0;
+const SVR = 0xf0;
+const ICR = 0x300;
+const LVT_TIMER = 0x320;
+const LINT0 = 0x350;
+const LINT1 = 0x360;
+
+function bench(count = 1) {
+  const clock = new TestClock();
+  const bus = new SystemApicBus();
+  const events: string[] = [];
+  const finished: number[] = [];
+  bus.attachListener({ endOfInterrupt: (vector) => void finished.push(vector) });
+  const cpus = Array.from({ length: count }, (_, id) => {
+    const intr = new RecordingLine();
+    const apic = new LocalApic({
+      id,
+      clock,
+      tscHz: TSC_HZ,
+      bus,
+      outputs: {
+        interrupt: (level) => intr.set(level),
+        nmi: () => void events.push(`nmi ${id}`),
+        init: () => void events.push(`init ${id}`),
+        startup: (vector) => void events.push(`startup ${id} ${vector}`),
+        acknowledgeExternal: () => 0x30,
+      },
+    });
+    bus.attachProcessor(apic);
+    return {
+      apic,
+      intr,
+      in: (offset: number) => apic.read(offset, 4),
+      out: (offset: number, value: number) => apic.write(offset, 4, value),
+      fixed: (vector: number, level = false) => apic.deliver({ mode: DELIVERY_FIXED, vector, level }),
+    };
+  });
+  return { clock, bus, events, finished, cpus, ...cpus[0]! };
+}
+
+function enabled(count = 1) {
+  const all = bench(count);
+  for (const cpu of all.cpus) cpu.out(SVR, 0x1ff);
+  return all;
+}
+
+function x2(count = 1) {
+  const all = enabled(count);
+  for (const { apic } of all.cpus) expect(apic.writeMsr(0x1b, apic.readMsr(0x1b)! | 0x400n)).toBe(true);
+  return all;
+}
+
+deviceSuite('local-apic', () => {
+  const { apic, clock, intr, out, fixed } = bench();
+  return {
+    device: apic,
+    clock,
+    lines: [intr],
+    faces: [{ face: apic, size: 0x400 }],
+    disturb() {
+      out(SVR, 0x1ff);
+      out(LVT_TIMER, 0x2_0040);
+      out(0x380, 1000);
+      clock.advance(10_000);
+      fixed(0x51);
+      fixed(0x52, true);
+      apic.acknowledge();
+      fixed(0x61);
+      apic.lint0.set(true);
+      apic.deliver({ mode: DELIVERY_FIXED, vector: 3, level: false });
+    },
+  };
+});
+
+describe('priorities', () => {
+  test('the highest vector comes first, and waits for the ones in service', () => {
+    const { apic, fixed, intr, out, in: read } = enabled();
+    fixed(0x41);
+    fixed(0x55);
+    expect(intr.level).toBe(true);
+    expect(apic.acknowledge()).toBe(0x55);
+    expect(intr.level).toBe(false);
+    expect(read(0xa0)).toBe(0x50);
+    fixed(0x5f);
+    expect(intr.level).toBe(false);
+    fixed(0x60);
+    expect(apic.acknowledge()).toBe(0x60);
+    out(EOI, 0);
+    out(EOI, 0);
+    expect(apic.acknowledge()).toBe(0x5f);
+    out(EOI, 0);
+    expect(apic.acknowledge()).toBe(0x41);
+    out(EOI, 0);
+    expect(apic.acknowledge()).toBe(-1);
+  });
+
+  test('the task priority holds back its class and below', () => {
+    const { apic, fixed, intr, out } = enabled();
+    out(0x80, 0x4f);
+    fixed(0x4f);
+    expect(intr.level).toBe(false);
+    expect(apic.cr8).toBe(4);
+    apic.cr8 = 3;
+    expect(intr.level).toBe(true);
+    expect(apic.acknowledge()).toBe(0x4f);
+  });
+
+  test('shows what is requested, in service and level-triggered', () => {
+    const { apic, fixed, in: read } = enabled();
+    fixed(0x2f, true);
+    fixed(0xf1);
+    expect(read(0x210)).toBe(0x8000);
+    expect(read(0x190)).toBe(0x8000);
+    expect(read(0x270)).toBe(0x2_0000);
+    apic.acknowledge();
+    expect(read(0x170)).toBe(0x2_0000);
+    expect(read(0x270)).toBe(0);
+  });
+
+  test('a software-disabled APIC accepts no fixed interrupts but NMI and INIT', () => {
+    const { apic, bus, events, fixed, intr } = bench();
+    fixed(0x80);
+    expect(intr.level).toBe(false);
+    bus.send({ destination: 0, logical: false, mode: DELIVERY_NMI, vector: 0, level: false });
+    bus.send({ destination: 0, logical: false, mode: DELIVERY_INIT, vector: 0, level: false });
+    expect(events).toEqual(['nmi 0', 'init 0']);
+    expect(apic.interruptPending()).toBe(false);
+  });
+
+  test('the end of a level-triggered interrupt is told to the I/O APICs, unless that is suppressed', () => {
+    const { apic, fixed, finished, out } = enabled();
+    for (const [level, svr] of [
+      [false, 0x1ff],
+      [true, 0x1ff],
+      [true, 0x11ff],
+    ] as const) {
+      out(SVR, svr);
+      fixed(0x77, level);
+      apic.acknowledge();
+      out(EOI, 0);
+    }
+    expect(finished).toEqual([0x77]);
+  });
+});
+
+describe('timer', () => {
+  test('counts down once and stops', () => {
+    const { apic, clock, intr, out, in: read } = enabled();
+    out(0x3e0, 0x0b); // divide by 1
+    out(LVT_TIMER, 0x40);
+    out(0x380, 1000);
+    clock.advance(400);
+    expect(read(0x390)).toBe(600);
+    clock.advance(599);
+    expect(intr.level).toBe(false);
+    clock.advance(1);
+    expect(apic.acknowledge()).toBe(0x40);
+    out(EOI, 0);
+    clock.advance(1_000_000);
+    expect(intr.level).toBe(false);
+    expect(read(0x390)).toBe(0);
+  });
+
+  test.each([
+    [0x0, 2],
+    [0x1, 4],
+    [0x2, 8],
+    [0x3, 16],
+    [0x8, 32],
+    [0x9, 64],
+    [0xa, 128],
+    [0xb, 1],
+  ])('divide configuration %i divides by %i', (code, divisor) => {
+    const { clock, out, in: read } = enabled();
+    out(0x3e0, code);
+    out(0x380, 1_000_000);
+    clock.advance(divisor * 1000);
+    expect(read(0x390)).toBe(999_000);
+  });
+
+  test('a periodic timer keeps its rate', () => {
+    const { apic, clock, intr, out } = enabled();
+    out(0x3e0, 0x0b);
+    out(LVT_TIMER, 0x2_0040);
+    out(0x380, 1_000_000);
+    for (let i = 0; i < 10; i++) {
+      clock.advance(1_000_000);
+      expect(apic.acknowledge()).toBe(0x40);
+      out(EOI, 0);
+    }
+    expect(intr.rises).toBe(10);
+  });
+
+  test('an absurdly short period does not cost more than a callback every 10 microseconds', () => {
+    const { clock, out } = enabled();
+    out(0x3e0, 0x0b);
+    out(LVT_TIMER, 0x2_0040);
+    out(0x380, 1);
+    clock.advance(10_000_000);
+    expect(clock.callbacks).toBeGreaterThan(500);
+    expect(clock.callbacks).toBeLessThan(1100);
+  });
+
+  test('a masked timer counts but does not interrupt, nor make up for it later', () => {
+    const { clock, intr, out, in: read } = enabled();
+    out(0x3e0, 0x0b);
+    out(LVT_TIMER, 0x3_0040);
+    out(0x380, 1000);
+    clock.advance(1_000_250);
+    expect(read(0x390)).toBe(750);
+    out(LVT_TIMER, 0x2_0040);
+    expect(intr.level).toBe(false);
+    clock.advance(20_000);
+    expect(intr.level).toBe(true);
+  });
+
+  test('a TSC deadline fires when the counter reaches it, and clears itself', () => {
+    const { apic, clock, intr, out } = enabled();
+    apic.writeMsr(0x6e0, 5000n);
+    expect(apic.readMsr(0x6e0)).toBe(0n);
+    out(LVT_TIMER, 0x4_0041);
+    expect(apic.writeMsr(0x6e0, 2001n)).toBe(true);
+    expect(apic.readMsr(0x6e0)).toBe(2001n);
+    clock.advance(1000);
+    expect(intr.level).toBe(false);
+    clock.advance(1);
+    expect(apic.acknowledge()).toBe(0x41);
+    expect(apic.readMsr(0x6e0)).toBe(0n);
+  });
+
+  test('a TSC deadline in the past fires at once, an impossible one never', () => {
+    const { apic, clock, intr, out } = enabled();
+    clock.advance(1000);
+    out(LVT_TIMER, 0x4_0041);
+    apic.writeMsr(0x6e0, 2n ** 64n - 1n);
+    clock.advance(1e12);
+    expect(intr.level).toBe(false);
+    apic.writeMsr(0x6e0, 1n);
+    expect(intr.level).toBe(true);
+  });
+
+  test('leaving TSC-deadline mode disarms the timer', () => {
+    const { apic, clock, intr, out } = enabled();
+    out(LVT_TIMER, 0x4_0041);
+    apic.writeMsr(0x6e0, 10_000n);
+    out(LVT_TIMER, 0x0_0041);
+    clock.advance(100_000);
+    expect(intr.level).toBe(false);
+  });
+});
+
+describe('pins', () => {
+  test('LINT0 as ExtINT passes the 8259A level on, and takes its vector', () => {
+    const { apic, intr } = bench();
+    apic.enableVirtualWire();
+    apic.lint0.set(true);
+    expect(intr.level).toBe(true);
+    expect(apic.acknowledge()).toBe(0x30);
+    apic.lint0.set(false);
+    expect(intr.level).toBe(false);
+  });
+
+  test('a masked LINT0 keeps the 8259A away', () => {
+    const { apic, intr, out } = bench();
+    apic.enableVirtualWire();
+    out(LINT0, 0x1_0700);
+    apic.lint0.set(true);
+    expect(intr.level).toBe(false);
+    out(LINT0, 0x700);
+    expect(intr.level).toBe(true);
+  });
+
+  test('LINT1 as NMI acts on edges', () => {
+    const { apic, events } = bench();
+    apic.enableVirtualWire();
+    apic.lint1.set(true);
+    apic.lint1.set(true);
+    expect(events).toEqual(['nmi 0']);
+  });
+
+  test('a level-triggered LINT pin interrupts again after EOI while it is high', () => {
+    const { apic, out, in: read } = enabled();
+    out(LINT1, 0x8044);
+    apic.lint1.set(true);
+    expect(read(LINT1) & 0x4000).toBe(0x4000);
+    expect(apic.acknowledge()).toBe(0x44);
+    out(EOI, 0);
+    expect(apic.acknowledge()).toBe(0x44);
+    apic.lint1.set(false);
+    out(EOI, 0);
+    expect(apic.acknowledge()).toBe(-1);
+  });
+
+  test('a globally disabled APIC lets INTR through', () => {
+    const { apic, intr } = bench();
+    expect(apic.writeMsr(0x1b, 0xfee0_0100n)).toBe(true);
+    apic.lint0.set(true);
+    expect(intr.level).toBe(true);
+    expect(apic.acknowledge()).toBe(0x30);
+  });
+
+  test('an ExtINT message is acknowledged at the 8259A once', () => {
+    const { apic, bus } = enabled();
+    bus.send({ destination: 0, logical: false, mode: DELIVERY_EXTINT, vector: 0, level: false });
+    expect(apic.acknowledge()).toBe(0x30);
+    expect(apic.acknowledge()).toBe(-1);
+  });
+});
+
+describe('interprocessor interrupts', () => {
+  test('reach the processor named by its id, or all but the sender', () => {
+    const { cpus, out } = enabled(3);
+    const pending = () => cpus.map(({ apic }) => apic.acknowledge());
+    out(0x310, 2 << 24);
+    out(ICR, 0x4050);
+    expect(pending()).toEqual([-1, -1, 0x50]);
+    out(ICR, 0xc_4061);
+    expect(pending()).toEqual([-1, 0x61, 0x61]);
+    out(ICR, 0x8_4072);
+    expect(pending()).toEqual([0x72, 0x72, 0x72]);
+    out(ICR, 0x4_4083);
+    expect(pending()).toEqual([0x83, -1, -1]);
+  });
+
+  test('INIT resets the target APIC, and STARTUP gives its page', () => {
+    const { cpus, events, out } = enabled(2);
+    out(0x310, 1 << 24);
+    out(ICR, 0xc500);
+    out(ICR, 0x8500); // INIT level de-assert
+    out(ICR, 0x0609);
+    expect(events).toEqual(['init 1', 'startup 1 9']);
+    expect(cpus[1]!.in(SVR)).toBe(0xff);
+  });
+
+  test('flat and cluster logical destinations select by the LDR', () => {
+    const { cpus, bus } = enabled(2);
+    const to = (destination: number) => {
+      bus.send({ destination, logical: true, mode: DELIVERY_FIXED, vector: 0x90, level: false });
+      return cpus.map(({ apic, out }) => {
+        const vector = apic.acknowledge();
+        out(EOI, 0);
+        return vector > 0;
+      });
+    };
+    cpus.forEach(({ out }, i) => out(0xd0, (1 << i) << 24));
+    expect(to(0b10)).toEqual([false, true]);
+    expect(to(0b11)).toEqual([true, true]);
+    cpus.forEach(({ out }, i) => {
+      out(0xe0, 0x0fff_ffff);
+      out(0xd0, ((i << 4) | 1) << 24);
+    });
+    expect(to(0x11)).toEqual([false, true]);
+    expect(to(0x01)).toEqual([true, false]);
+  });
+
+  test('lowest priority goes to exactly one, the least busy', () => {
+    const { cpus, bus } = enabled(2);
+    cpus[0]!.out(0x80, 0x80);
+    bus.send({ destination: BROADCAST, logical: true, mode: DELIVERY_LOWEST, vector: 0x90, level: false });
+    expect(cpus.map(({ apic }) => apic.acknowledge())).toEqual([-1, 0x90]);
+  });
+
+  test('a message-signalled interrupt is a write to 0xfee', () => {
+    const { cpus, bus } = enabled(2);
+    bus.msi.send(0xfee0_1000, 0x0055);
+    bus.msi.send(0xfed0_1000, 0x0066);
+    expect(cpus.map(({ apic }) => apic.acknowledge())).toEqual([-1, 0x55]);
+  });
+});
+
+describe('errors', () => {
+  test('an illegal vector shows in the ESR after a write to it, and raises the error interrupt', () => {
+    const { apic, out, in: read, fixed } = enabled();
+    out(0x370, 0x55);
+    fixed(5);
+    expect(read(0x280)).toBe(0);
+    out(0x280, 0);
+    expect(read(0x280)).toBe(0x40);
+    expect(apic.acknowledge()).toBe(0x55);
+    out(0x280, 0);
+    expect(read(0x280)).toBe(0);
+  });
+
+  test('an error entry with an illegal vector does not loop', () => {
+    const { out, in: read } = enabled();
+    out(0x370, 0x02);
+    out(ICR, 0x4_0005);
+    out(0x280, 0);
+    expect(read(0x280)).toBe(0x60);
+  });
+
+  test('entries stay masked while the APIC is software-disabled', () => {
+    const { out, in: read } = bench();
+    out(LVT_TIMER, 0x40);
+    expect(read(LVT_TIMER)).toBe(0x1_0040);
+    out(SVR, 0x1ff);
+    out(LVT_TIMER, 0x40);
+    expect(read(LVT_TIMER)).toBe(0x40);
+    out(SVR, 0xff);
+    expect(read(LVT_TIMER)).toBe(0x1_0040);
+  });
+});
+
+describe('x2APIC', () => {
+  test('is entered from xAPIC, and left only by disabling', () => {
+    const { apic } = bench();
+    expect(apic.readMsr(0x1b)).toBe(0xfee0_0900n);
+    expect(apic.readMsr(0x802)).toBeUndefined();
+    expect(apic.writeMsr(0x1b, 0xfee0_0500n)).toBe(false);
+    expect(apic.writeMsr(0x1b, 0xfee0_0d00n)).toBe(true);
+    expect(apic.writeMsr(0x1b, 0xfee0_0900n)).toBe(false);
+    expect(apic.writeMsr(0x1b, 0xfee0_0100n)).toBe(true);
+    expect(apic.writeMsr(0x1b, 0xfee0_0d00n)).toBe(false);
+    expect(apic.writeMsr(0x1b, 0xfee0_0900n)).toBe(true);
+  });
+
+  test('hides the MMIO page', () => {
+    const { apic } = x2();
+    expect(apic.read(0x30, 4)).toBe(0xffff_ffff);
+  });
+
+  test('has wide ids and derived logical ids', () => {
+    const { cpus } = x2(18);
+    expect(cpus[17]!.apic.readMsr(0x802)).toBe(17n);
+    expect(cpus[17]!.apic.readMsr(0x80d)).toBe(0x1_0002n);
+  });
+
+  test('sends interrupts with one 64-bit write', () => {
+    const { cpus, apic } = x2(18);
+    apic.writeMsr(0x830, (17n << 32n) | 0x4091n);
+    expect(cpus[17]!.apic.acknowledge()).toBe(0x91);
+    cpus[17]!.apic.writeMsr(0x80b, 0n);
+    apic.writeMsr(0x830, (0x1_0003n << 32n) | 0x4892n);
+    expect(cpus.filter((cpu) => cpu.apic.interruptPending()).map((cpu) => cpu.apic.id)).toEqual([16, 17]);
+    apic.writeMsr(0x83f, 0x93n);
+    expect(apic.acknowledge()).toBe(0x93);
+  });
+
+  test('refuses reserved bits, read-only registers and those that do not exist', () => {
+    const { apic } = x2();
+    for (const [index, value] of [
+      [0x80b, 1n],
+      [0x808, 0x100n],
+      [0x803, 0n],
+      [0x80d, 0n],
+      [0x828, 1n],
+      [0x831, 0n],
+      [0x830, 1n << 12n],
+      [0x80e, 0n],
+      [0x82f, 0n],
+      [0x838, 1n << 32n],
+    ] as const) {
+      expect(apic.writeMsr(index, value), index.toString(16)).toBe(false);
+    }
+    for (const index of [0x80b, 0x80e, 0x82f, 0x831, 0x83f, 0x800, 0x840, 0x1c])
+      expect(apic.readMsr(index), index.toString(16)).toBeUndefined();
+    expect(apic.writeMsr(0x80b, 0n)).toBe(true);
+  });
+});
