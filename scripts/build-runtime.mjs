@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import asc from 'assemblyscript/asc';
+import { main } from 'assemblyscript/asc';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -17,7 +17,7 @@ const FLAGS = (
 /** Compiles `entry` to `output`, both relative to the project's root; throws with the compiler's messages when it fails. */
 export async function buildRuntime(entry = 'src/x86/runtime/index.ts', output = 'build/runtime.wasm') {
   mkdirSync(resolve(root, dirname(output)), { recursive: true });
-  const { error, stderr } = await asc.main([entry, '--outFile', output, ...FLAGS], { readFile, writeFile, listFiles });
+  const { error, stderr } = await main([entry, '--outFile', output, ...FLAGS], { readFile, writeFile, listFiles });
   if (error) throw new Error(`asc: ${error.message}\n${stderr.toString()}`);
 }
 

@@ -137,6 +137,8 @@ export const REC_ADDRESS_16 = 2;
 export const REC_LOCK = 4;
 export const REC_REP = 8;
 export const REC_REPNE = 16;
+/** The address is R_IMM itself (MOV between the accumulator and an absolute address). */
+export const REC_ABSOLUTE = 32;
 
 // Code page header, after the table of 4096 entries.
 export const CODE_PAGE_BYTES = 0x4020;
