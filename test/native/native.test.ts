@@ -2,10 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FP, initialFp, makeCase, VECTOR_SYSTEM_CALL, type Case, type Result } from './case.ts';
 import { CODE_IN_CHANGES, CODE_LOW, CODE_SIZE, DATA_LOW, GUARD_PAGE, HIGH, PAGE, READ_ONLY_PAGE } from './layout.ts';
 import { NativeUnavailable } from './build.ts';
+import { bytes as hex, gprs } from './literal.ts';
 import { NativeCpu } from './native.ts';
-
-const hex = (text: string): Uint8Array => Uint8Array.from(text.split(' '), (byte) => parseInt(byte, 16));
-const REGISTERS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'];
 
 let cpu: NativeCpu | undefined;
 beforeAll(async () => {
@@ -17,12 +15,10 @@ beforeAll(async () => {
 });
 afterAll(() => cpu?.dispose());
 
-type Given = Partial<Case> & { code: Uint8Array; regs?: Record<string, bigint> };
+type Given = Partial<Case> & { code: Uint8Array; regs?: Parameters<typeof gprs>[0] };
 
 function prepare({ regs = {}, ...given }: Given): Case {
-  const gprs = new BigUint64Array(16);
-  for (const [name, value] of Object.entries(regs)) gprs[REGISTERS.indexOf(name)] = value;
-  return makeCase({ rip: CODE_LOW + 0x100, gprs, ...given });
+  return makeCase({ rip: CODE_LOW + 0x100, gprs: gprs(regs), ...given });
 }
 
 /** Runs one case; the test ends as skipped where there is no native processor. */
@@ -48,11 +44,11 @@ describe('a case that ends', () => {
   });
 
   test('starts with every register and flag as given', async ({ skip }) => {
-    const gprs = BigUint64Array.from({ length: 16 }, (_, i) => (0x0123_4567_89ab_cdefn * BigInt(i + 1)) & 0xffff_ffff_ffff_ffffn);
-    const given = { code: hex('90'), gprs, rflags: 0x244cd7, fsBase: 0x1234_5678_9abcn, gsBase: 0xffff_8000_0000_0000n };
+    const all = BigUint64Array.from({ length: 16 }, (_, i) => (0x0123_4567_89ab_cdefn * BigInt(i + 1)) & 0xffff_ffff_ffff_ffffn);
+    const given = { code: hex('90'), gprs: all, rflags: 0x244cd7, fsBase: 0x1234_5678_9abcn, gsBase: 0xffff_8000_0000_0000n };
     if (!cpu) skip();
     const [result] = await cpu!.run([makeCase({ rip: CODE_LOW, ...given })]);
-    expect(result!.gprs).toEqual(gprs);
+    expect(result!.gprs).toEqual(all);
     expect(result!.rflags).toBe(0x244ed7); // IF is Linux's
     expect(result!.fsBase).toBe(given.fsBase);
     expect(result!.gsBase).toBe(given.gsBase);

@@ -41,7 +41,7 @@ typedef uint64_t u64;
 #define FILE_SIZE (64ul << 20)
 #define RESULT_ROOM (48ul << 10) /* the largest possible result */
 #define FP_SIZE 832 /* XSAVE area with x87, SSE and AVX in the standard format */
-#define TICK_US 8000
+#define TICK_US 4000
 
 struct fp_state { u8 bytes[FP_SIZE]; } __attribute__((aligned(64)));
 
@@ -79,7 +79,6 @@ u64 xcr_mask;
 
 static u8 *code_rw, *data_rw, *batch_base, *result_base;
 static u8 shadow[DATA_SIZE] __attribute__((aligned(16)));
-static u8 alt_stack[128 << 10] __attribute__((aligned(64)));
 static volatile u64 sequence, ticked;
 static u32 fault_kind, fault_vector, fault_signal, fault_error, fault_si_code;
 static u64 fault_cr2, fault_rip;
@@ -304,7 +303,10 @@ static u8 *map(u64 address, u64 length, int protection, int fd, u64 offset) {
 }
 
 static void install_handlers(void) {
-  stack_t stack = {.ss_sp = alt_stack, .ss_size = sizeof alt_stack};
+  /* Away from this program: IRET to a 16-bit stack leaves the upper bits of the address of `in_frame` in RSP, and a
+   * signal whose RSP lies in the alternate stack does not start at its top. */
+  const u64 size = 128 << 10;
+  stack_t stack = {.ss_sp = (void *)sys(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), .ss_size = size};
   SYS3(SYS_sigaltstack, &stack, 0, 0);
   static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGVTALRM};
   for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++) {

@@ -1,0 +1,160 @@
+/** Compares what two processors made of one case, and shows it to people. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FP, initialFp, makeCase, VECTOR_SYSTEM_CALL, type Case, type Mode, type Patch, type Result } from '../native/case.ts';
+import { DATA_SIZE } from '../native/layout.ts';
+import { GPR_NAMES } from '../native/literal.ts';
+
+const SELECTOR_NAMES = ['cs', 'ss', 'ds', 'es', 'fs', 'gs'];
+const PAGE_FAULT = 14;
+const RSP = 4;
+/** CF PF AF ZF SF TF DF OF NT RF AC ID. */
+const COMPARED_FLAGS = 0x25_4dd5;
+/** First address that user mode cannot have: Linux reports faults there as if a page were present. */
+const USER_END = 1n << 47n;
+
+export interface Tolerance {
+  /** Outside 64-bit mode the upper halves of registers are undefined. */
+  readonly mode?: Mode;
+  /** RFLAGS bits that the manual leaves undefined. */
+  readonly undefinedFlags?: number;
+  /** FSW bits that it leaves undefined. */
+  readonly undefinedFsw?: number;
+  /** Vector and x87 registers may differ in the last bits: approximations of the manual's precision. */
+  readonly approximate?: boolean;
+}
+
+/** Whether the native result says anything about the case. */
+export function isJudgement(native: Result): boolean {
+  return (native.kind === 'end' || native.kind === 'fault' || native.kind === 'timeout') && native.vector !== VECTOR_SYSTEM_CALL;
+}
+
+const hex = (value: number | bigint, digits = 1): string => value.toString(16).padStart(digits, '0');
+const bytesHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+/** Most significant byte first, as registers are written. */
+const registerHex = (bytes: Uint8Array): string => bytesHex(bytes.toReversed());
+
+/** One line a difference: what, then native → engine. Empty when they agree. */
+export function differences(native: Result, engine: Result, tolerance: Tolerance = {}): string[] {
+  const found: string[] = [];
+  const report = (what: string, a: string | number, b: string | number): void => {
+    if (a !== b) found.push(`${what}: native ${a}, engine ${b}`);
+  };
+  report('outcome', native.kind, engine.kind);
+  if (native.kind === 'timeout' || found.length > 0) {
+    if (native.kind !== engine.kind) found.push(`native ${outcome(native)}`, `engine ${outcome(engine)}`);
+    return found;
+  }
+  if (native.kind === 'fault') {
+    report('vector', native.vector, engine.vector);
+    // Linux sets the "present" bit for every kernel address.
+    const hidden = native.vector === PAGE_FAULT && native.cr2 >= USER_END ? 1 : 0;
+    report('error code', hex(native.errorCode & ~hidden), hex(engine.errorCode & ~hidden));
+    if (native.vector === PAGE_FAULT) report('cr2', hex(native.cr2), hex(engine.cr2));
+    report('rip', hex(native.rip), hex(engine.rip));
+  }
+  const flags = COMPARED_FLAGS & ~(tolerance.undefinedFlags ?? 0);
+  report('rflags', hex(native.rflags & flags), hex(engine.rflags & flags));
+  for (let i = 0; i < 16; i++)
+    if (native.gprs[i] !== engine.gprs[i]) report(GPR_NAMES[i]!, hex(native.gprs[i]!, 16), hex(engine.gprs[i]!, 16));
+  for (let i = 0; i < 6; i++) report(SELECTOR_NAMES[i]!, native.selectors[i]!, engine.selectors[i]!);
+  report('fs base', hex(native.fsBase), hex(engine.fsBase));
+  report('gs base', hex(native.gsBase), hex(engine.gsBase));
+  if (native.fp !== engine.fp) compareFp(native.fp, engine.fp, tolerance, report);
+  report('memory', describeChanges(native.changes), describeChanges(engine.changes));
+  return found;
+}
+
+function compareFp(a: Uint8Array, b: Uint8Array, tolerance: Tolerance, report: (what: string, a: string, b: string) => void): void {
+  const word = (bytes: Uint8Array, at: number, mask = 0xffff): string => hex((bytes[at]! | (bytes[at + 1]! << 8)) & mask, 4);
+  report('fcw', word(a, FP.fcw), word(b, FP.fcw));
+  const fsw = 0xffff & ~(tolerance.undefinedFsw ?? 0);
+  report('fsw', word(a, FP.fsw, fsw), word(b, FP.fsw, fsw));
+  report('ftw', hex(a[FP.ftw]!, 2), hex(b[FP.ftw]!, 2));
+  report('mxcsr', word(a, FP.mxcsr), word(b, FP.mxcsr));
+  const register = (name: string, at: number, length: number): void => {
+    for (let i = at; i < at + length; i++) {
+      if (a[i] === b[i]) continue;
+      const [x, y] = [a.subarray(at, at + length), b.subarray(at, at + length)];
+      if (!tolerance.approximate || !nearly(x, y)) report(name, registerHex(x), registerHex(y));
+      return;
+    }
+  };
+  for (let i = 0; i < 8; i++) register(`st${i}`, FP.st + 16 * i, 10);
+  for (let i = 0; i < 16; i++) register(`xmm${i}`, FP.xmm + 16 * i, 16);
+  for (let i = 0; i < 16; i++) register(`ymm${i} high`, FP.ymmHigh + 16 * i, 16);
+}
+
+const lanes = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, 16);
+
+/** Equal to 2^-11 relative as float32 lanes, or to 2^-60 as an 80-bit number. */
+function nearly(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length === 10) {
+    const value = (bytes: Uint8Array): bigint => BigInt(`0x${registerHex(bytes)}`);
+    const distance = value(a) - value(b);
+    return distance > -16n && distance < 16n;
+  }
+  for (let at = 0; at < 16; at += 4) {
+    const [x, y] = [lanes(a).getFloat32(at, true), lanes(b).getFloat32(at, true)];
+    if (!Object.is(x, y) && !(Math.abs(x - y) <= Math.abs(x) * 2 ** -10)) return false;
+  }
+  return true;
+}
+
+const describeChanges = (changes: readonly Patch[]): string =>
+  changes.map(({ offset, bytes }) => `${hex(offset)}=${bytesHex(bytes)}`).join(' ') || 'as before';
+
+function outcome(result: Result): string {
+  if (result.kind !== 'fault') return result.kind;
+  return `fault ${result.vector} error ${hex(result.errorCode)} cr2 ${hex(result.cr2)} at ${hex(result.rip)}`;
+}
+
+/** objdump's view of code, or its bytes where there is no objdump. */
+export function disassemble(code: Uint8Array, mode: number, address: number): string {
+  const folder = mkdtempSync(join(tmpdir(), 'daybreak-code-'));
+  try {
+    writeFileSync(join(folder, 'code'), code);
+    const machine = mode === 64 ? 'i386:x86-64' : mode === 32 ? 'i386' : 'i8086';
+    const where = `--adjust-vma=0x${hex(address)}`;
+    const text = execFileSync('objdump', ['-D', '-Mintel', '-bbinary', `-m${machine}`, where, join(folder, 'code')], { encoding: 'utf8' });
+    return text.split('\n').slice(7).join('\n').trimEnd();
+  } catch {
+    return `  ${hex(address)}: ${bytesHex(code)}`;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** A case as the source text of an expression for a test: only what differs from `makeCase`'s defaults. */
+export function caseText(c: Case): string {
+  const plain = makeCase({ code: c.code, rip: c.rip });
+  const parts = [`code: bytes('${bytesHex(c.code)}')`, `rip: 0x${hex(c.rip)}`];
+  if (c.mode !== 64) parts.unshift(`mode: ${c.mode}`);
+  const gprs = [...c.gprs].flatMap((value, i) => (value ? [`${GPR_NAMES[i]}: 0x${hex(value)}n`] : []));
+  if (gprs.length > 0) parts.push(`gprs: gprs({ ${gprs.join(', ')} })`);
+  if (c.rflags !== plain.rflags) parts.push(`rflags: 0x${hex(c.rflags)}`);
+  if (c.fsBase) parts.push(`fsBase: 0x${hex(c.fsBase)}n`);
+  if (c.gsBase) parts.push(`gsBase: 0x${hex(c.gsBase)}n`);
+  const fp = rangesThatDiffer(initialFp(), c.fp);
+  if (fp.length > 0) parts.push(`fp: fp({ ${fp.join(', ')} })`);
+  const image = rangesThatDiffer(new Uint8Array(DATA_SIZE), c.image);
+  if (image.length > 16) parts.push('image: /* random */ image()');
+  else if (image.length > 0) parts.push(`image: image({ ${image.join(', ')} })`);
+  if (c.patches.length > 0) {
+    parts.push(
+      `patches: [${c.patches.map(({ offset, bytes }) => `{ offset: 0x${hex(offset)}, bytes: bytes('${bytesHex(bytes)}') }`).join(', ')}]`,
+    );
+  }
+  return `makeCase({ ${parts.join(', ')} })`;
+}
+
+function rangesThatDiffer(before: Uint8Array, after: Uint8Array): string[] {
+  const ranges: string[] = [];
+  for (let at = 0; at < after.length; at += 16) {
+    const [x, y] = [before.subarray(at, at + 16), after.subarray(at, at + 16)];
+    if (Buffer.compare(x, y) !== 0) ranges.push(`0x${hex(at)}: '${bytesHex(y)}'`);
+  }
+  return ranges;
+}
