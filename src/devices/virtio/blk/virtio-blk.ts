@@ -247,7 +247,7 @@ export class VirtioBlk implements VirtioDevice<StateOf<typeof virtioBlkState>> {
   }
 
   #resume(): void {
-    for (const head of [...this.state.inFlight]) {
+    for (const head of this.state.inFlight.slice()) {
       const chain = this.#queue!.reopen(head);
       if (chain) this.#begin(chain);
     }

@@ -85,12 +85,14 @@ export class VirtioConsole implements VirtioDevice<VirtioConsoleState> {
   readonly state: VirtioConsoleState;
   readonly #ports: readonly ConsolePort[];
   readonly #refused: boolean[];
+  readonly #announced: boolean[];
   #transport: VirtioTransport | undefined;
 
   constructor(ports: readonly ConsolePort[], size: TerminalSize = { cols: 80, rows: 25 }) {
     assert(ports.length >= 1 && ports.length <= MAX_PORTS, `a console has 1 to ${MAX_PORTS} ports`);
     this.#ports = ports;
     this.#refused = ports.map(() => false);
+    this.#announced = ports.map(() => false);
     const multiport = ports.length > 1 || ports[0]!.name !== undefined;
     this.features = featureSet(F_SIZE, F_EMERG_WRITE, ...(multiport ? [F_MULTIPORT] : []));
     const others = ports.slice(1).flatMap(() => [DATA_QUEUE, DATA_QUEUE]);
@@ -245,7 +247,7 @@ export class VirtioConsole implements VirtioDevice<VirtioConsoleState> {
       if (state.hostOpen) this.#message(port, PORT_OPEN, 1);
     } else if (event === PORT_OPEN && state.guestOpen !== (value !== 0)) {
       state.guestOpen = value !== 0;
-      this.#ports[port]!.opened?.(state.guestOpen);
+      this.#announce();
       this.#deliver(port);
     }
   }
@@ -269,9 +271,8 @@ export class VirtioConsole implements VirtioDevice<VirtioConsoleState> {
   }
 
   #encode(port: number, event: number, value: number): Uint8Array {
-    const name = event === PORT_NAME ? this.#ports[port]?.name : undefined;
-    const tail = event === RESIZE ? 4 : (name?.length ?? 0);
-    const view = new DataView(new ArrayBuffer(CONTROL_SIZE + tail));
+    const name = event === PORT_NAME ? (this.#ports[port]?.name ?? '') : '';
+    const view = new DataView(new ArrayBuffer(CONTROL_SIZE + (event === RESIZE ? 4 : name.length)));
     view.setUint32(0, port, true);
     view.setUint16(4, event, true);
     view.setUint16(6, value, true);
@@ -279,16 +280,23 @@ export class VirtioConsole implements VirtioDevice<VirtioConsoleState> {
       view.setUint16(8, this.state.cols, true);
       view.setUint16(10, this.state.rows, true);
     }
-    for (let i = 0; name && i < name.length; i++) view.setUint8(CONTROL_SIZE + i, name.charCodeAt(i));
+    for (let i = 0; i < name.length; i++) view.setUint8(CONTROL_SIZE + i, name.charCodeAt(i));
     return new Uint8Array(view.buffer);
   }
 
   /** What was typed before a driver came, and the size of the terminal, outlive the driver's reset. */
   reset(): void {
     this.state.messages = [];
-    this.state.ports.forEach((state, port) => {
-      if (state.guestOpen) this.#ports[port]!.opened?.(false);
-      state.guestOpen = false;
+    for (const port of this.state.ports) port.guestOpen = false;
+    this.#announce();
+  }
+
+  /** Tells the ports whose guest end changed. */
+  #announce(): void {
+    this.state.ports.forEach(({ guestOpen }, port) => {
+      if (this.#announced[port] === guestOpen) return;
+      this.#announced[port] = guestOpen;
+      this.#ports[port]!.opened?.(guestOpen);
     });
   }
 
@@ -298,5 +306,6 @@ export class VirtioConsole implements VirtioDevice<VirtioConsoleState> {
       port.count = Math.min(port.count, PORT_BACKLOG);
     }
     this.#showSize();
+    this.#announce();
   }
 }
