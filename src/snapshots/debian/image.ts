@@ -44,8 +44,9 @@ export async function toInitramfs(tree: Tree, store: ChunkStore): Promise<Uint8A
 /** The kernel out of its package: `/usr/lib/modules/VERSION/vmlinuz` or `/boot/vmlinuz-VERSION`. */
 export async function kernelOf(name: string, deb: Uint8Array): Promise<Uint8Array> {
   const { entries } = await readDeb(name, deb);
-  const found = entries.find(({ type, path }) => type === 'file' && /^\.?\/?(usr\/lib\/modules\/[^/]+\/vmlinuz|boot\/vmlinuz-[^/]+)$/.test(path));
+  const found = entries.find(
+    ({ type, path }) => type === 'file' && /^\.?\/?(usr\/lib\/modules\/[^/]+\/vmlinuz|boot\/vmlinuz-[^/]+)$/.test(path),
+  );
   if (!found) throw new VmError('not-found', `${name}: there is no vmlinuz in the kernel's package`);
   return found.data;
 }
-

@@ -110,7 +110,8 @@ export class PackageIndex {
     const digest = need('SHA256').toLowerCase();
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) throw new VmError('bad-image', `${this.#name}: ${name}: bad Size`);
     if (!isSha256(digest)) throw new VmError('bad-image', `${this.#name}: ${name}: bad SHA256`);
-    if (filename.startsWith('/') || filename.includes('..')) throw new VmError('bad-image', `${this.#name}: ${name}: refusing Filename ${filename}`);
+    if (filename.startsWith('/') || filename.includes('..'))
+      throw new VmError('bad-image', `${this.#name}: ${name}: refusing Filename ${filename}`);
     return {
       name,
       version: need('Version'),

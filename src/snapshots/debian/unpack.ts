@@ -85,7 +85,8 @@ async function nodeOf(name: string, entry: TarEntry, store: ChunkStore): Promise
     case 'file':
       return { type: 'file', ...metadata, digest: await store.put(entry.data), sizeBytes: entry.data.length };
     case 'symlink':
-      if (entry.target === '' || entry.target.length > MAX_TARGET_BYTES || entry.target.includes('\0')) refuse('a symlink without a usable target');
+      if (entry.target === '' || entry.target.length > MAX_TARGET_BYTES || entry.target.includes('\0'))
+        refuse('a symlink without a usable target');
       return { type: 'symlink', ...metadata, mode: 0o777, target: entry.target };
     case 'char':
     case 'block':

@@ -7,7 +7,7 @@ import type { ChunkStore } from '../../storage/chunk-store.ts';
 import type { TreeBuilder } from '../../storage/tree-builder.ts';
 import type { TreeNode } from '../../storage/tree.ts';
 import { fieldOf } from './control.ts';
-import { INIT_SCRIPT } from './init.ts';
+import { INIT_SCRIPT } from './init-script.ts';
 
 /** Raise when a change here gives another tree from the same packages: cached images are named by it. */
 export const USERLAND_VERSION = 1;
@@ -169,7 +169,12 @@ export interface InstalledPackage {
 }
 
 /** dpkg's database, so that dpkg and apt in the guest know what is there. Layout: dpkg(1), "Files". */
-export async function writeDpkgDatabase(builder: TreeBuilder, store: ChunkStore, packages: readonly InstalledPackage[], time: number): Promise<void> {
+export async function writeDpkgDatabase(
+  builder: TreeBuilder,
+  store: ChunkStore,
+  packages: readonly InstalledPackage[],
+  time: number,
+): Promise<void> {
   const decoder = new TextDecoder();
   const put = async (path: string, content: string | Uint8Array, mode = 0o644) => {
     const data = typeof content === 'string' ? new TextEncoder().encode(content) : content;
@@ -182,7 +187,8 @@ export async function writeDpkgDatabase(builder: TreeBuilder, store: ChunkStore,
     if (fieldOf(stanza, 'Package') !== name) throw new VmError('bad-image', `the package ${name} says it is ${fieldOf(stanza, 'Package')}`);
     const conffiles = decoder.decode(control.get('conffiles') ?? new Uint8Array()).split('\n');
     const sums = new Map<string, string>();
-    for (const line of decoder.decode(control.get('md5sums') ?? new Uint8Array()).split('\n')) sums.set(`/${line.slice(34)}`, line.slice(0, 32));
+    for (const line of decoder.decode(control.get('md5sums') ?? new Uint8Array()).split('\n'))
+      sums.set(`/${line.slice(34)}`, line.slice(0, 32));
     const listed = conffiles.filter((path) => path.startsWith('/') && sums.has(path)).map((path) => `\n ${path} ${sums.get(path)}`);
     const [first, ...rest] = stanza.split('\n');
     stanzas.push([first, 'Status: install ok installed', ...rest, ...(listed.length ? [`Conffiles:${listed.join('')}`] : [])].join('\n'));
@@ -192,7 +198,8 @@ export async function writeDpkgDatabase(builder: TreeBuilder, store: ChunkStore,
     await put(`${base}.list`, `${lines.join('\n')}\n`);
     for (const [file, data] of control) {
       // symbols and shlibs serve the building of packages only, and are large.
-      if (!['control', 'symbols', 'shlibs'].includes(file) && /^[a-z0-9]+$/.test(file)) await put(`${base}.${file}`, data, /^(pre|post)(inst|rm)$|^config$/.test(file) ? 0o755 : 0o644);
+      if (!['control', 'symbols', 'shlibs'].includes(file) && /^[a-z0-9]+$/.test(file))
+        await put(`${base}.${file}`, data, /^(pre|post)(inst|rm)$|^config$/.test(file) ? 0o755 : 0o644);
     }
   }
   await put('var/lib/dpkg/status', `${stanzas.join('\n\n')}\n\n`);
