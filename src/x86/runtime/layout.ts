@@ -97,6 +97,24 @@ export const BOUNCE_END = 0x8800;
 /** Temporaries for calls into the runtime: 16 slots of 32 bytes. */
 export const SCRATCH = 0x8800;
 
+/** Guest-physical address of the bounced write's second part, on the next page. */
+export const BOUNCE_PA2 = 0x8a00;
+/** What the memory is like: set once. RAM below and above 4 GiB in bytes, address of the dirty map. */
+export const RAM_LOW = 0x8a08;
+export const RAM_HIGH = 0x8a10;
+export const DIRTY_MAP = 0x8a18;
+/** Where the next code page or run goes. */
+export const ARENA_NEXT = 0x8a1c;
+/** First free code page, a linked list through CP_RUNS. */
+export const CODE_FREE = 0x8a20;
+/** Entries of TLB_LOG in use. */
+export const TLB_LOG_COUNT = 0x8a24;
+/** Counters, for people. */
+export const COUNT_TLB_MISSES = 0x8a28;
+export const COUNT_INVALIDATIONS = 0x8a30;
+/** Records for an instruction that crosses a page: itself and an end. */
+export const CROSSING = 0x8b00;
+
 // TLBs: three sets (kernel, user, kernel with AC set), each with read, write and code tables of 1024 16-byte entries.
 export const TLB = 0x10000;
 export const TLB_ENTRIES = 1024;
@@ -104,6 +122,9 @@ export const TLB_TABLE_BYTES = 0x4000;
 export const TLB_SET_BYTES = 0xc000;
 export const TLB_SETS = 3;
 export const TLB_END = 0x34000;
+/** Addresses of non-global entries filled since the last flush of those. */
+export const TLB_LOG = 0x34000;
+export const TLB_LOG_SIZE = 2048;
 
 /** One i32 per RAM page in host order: address of its code page, or 0. */
 export const CODE_PAGES = 0x40000;
@@ -155,6 +176,7 @@ export const H_END = 1;
 export const H_STOP = 2;
 export const H_UNDEFINED = 3;
 export const H_CROSS = 4;
+export const H_TOO_LONG = 5;
 export const H_FIRST = 8;
 
 // Why handlers were left.

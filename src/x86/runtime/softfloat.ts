@@ -46,10 +46,16 @@ function isPlain<T>(value: T): bool {
   return abs<T>(value) >= minNormal<T>() || value == <T>0;
 }
 
+/** Not denormal; may be a NaN. Cheaper than `isPlain`. */
+function isNotDenormal<T>(value: T): bool {
+  if (sizeof<T>() == 8) return (reinterpret<u64>(<f64>value) << 1) - 1 >= <u64>0x1fffffffffffff;
+  return (reinterpret<u32>(<f32>value) << 1) - 1 >= <u32>0xffffff;
+}
+
 /** Normal, and not the least normal number, which a result may have reached by rounding up from a tiny one. */
 function isInner<T>(value: T): bool {
-  const magnitude = abs<T>(value);
-  return magnitude > minNormal<T>() && magnitude <= maxFinite<T>();
+  if (sizeof<T>() == 8) return (reinterpret<u64>(<f64>value) << 1) - 0x20000000000001 < <u64>0xffbfffffffffffff;
+  return (reinterpret<u32>(<f32>value) << 1) - 0x1000001 < <u32>0xfdffffff;
 }
 
 /** Whether x * y has no more digits than the format; for normal operands. */
@@ -121,31 +127,31 @@ function slow<T>(op: i32, a: T, b: T): T {
 
 function addFast<T>(a: T, b: T): T {
   const sum = a + b;
-  if (isSettled(mxcsr()) && (isInner<T>(sum) || sum == <T>0) && isPlain<T>(a) && isPlain<T>(b)) return sum;
+  if (isSettled(mxcsr()) && (isInner<T>(sum) || sum == <T>0) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) return sum;
   return slow<T>(ADD, a, b);
 }
 
 function subFast<T>(a: T, b: T): T {
   const difference = a - b;
-  if (isSettled(mxcsr()) && (isInner<T>(difference) || difference == <T>0) && isPlain<T>(a) && isPlain<T>(b)) return difference;
+  if (isSettled(mxcsr()) && (isInner<T>(difference) || difference == <T>0) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) return difference;
   return slow<T>(SUB, a, b);
 }
 
 function mulFast<T>(a: T, b: T): T {
   const product = a * b;
-  if (isSettled(mxcsr()) && isInner<T>(product) && isPlain<T>(a) && isPlain<T>(b)) return product;
+  if (isSettled(mxcsr()) && isInner<T>(product) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) return product;
   return slow<T>(MUL, a, b);
 }
 
 function divFast<T>(a: T, b: T): T {
   const quotient = a / b;
-  if (isSettled(mxcsr()) && isInner<T>(quotient) && isPlain<T>(a) && isPlain<T>(b)) return quotient;
+  if (isSettled(mxcsr()) && isInner<T>(quotient) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) return quotient;
   return slow<T>(DIV, a, b);
 }
 
 function sqrtFast<T>(a: T): T {
   const root = sqrt<T>(a);
-  if (isSettled(mxcsr()) && isInner<T>(root) && isPlain<T>(a)) return root;
+  if (isSettled(mxcsr()) && isInner<T>(root) && isNotDenormal<T>(a)) return root;
   return slow<T>(SQRT, a, a);
 }
 
@@ -418,24 +424,28 @@ export function sse_f64_to_i64(a: f64): i64 {
 
 /** CVTTSS2SI r32 */
 export function sse_trunc_f32_to_i32(a: f32): i32 {
+  if (isSettled(mxcsr()) && abs<f32>(a) < 2147483648.0) return <i32>a;
   const result = toInt32<f32>(a, TRUNCATE);
   commit();
   return result;
 }
 
 export function sse_trunc_f64_to_i32(a: f64): i32 {
+  if (isSettled(mxcsr()) && abs<f64>(a) < 2147483648.0) return <i32>a;
   const result = toInt32<f64>(a, TRUNCATE);
   commit();
   return result;
 }
 
 export function sse_trunc_f32_to_i64(a: f32): i64 {
+  if (isSettled(mxcsr()) && abs<f32>(a) < 9223372036854775808.0) return <i64>a;
   const result = toInt64<f32>(a, TRUNCATE);
   commit();
   return result;
 }
 
 export function sse_trunc_f64_to_i64(a: f64): i64 {
+  if (isSettled(mxcsr()) && abs<f64>(a) < 9223372036854775808.0) return <i64>a;
   const result = toInt64<f64>(a, TRUNCATE);
   commit();
   return result;

@@ -5,6 +5,7 @@
  */
 import { integerCase } from './integer-cases';
 import { sseCase } from './sse-cases';
+import { vectorCase } from './vector-cases';
 import { x87Case } from './x87-cases';
 
 export function runBatch(group: i32, op: i32, count: i32, src: i32, dst: i32): void {
@@ -12,6 +13,7 @@ export function runBatch(group: i32, op: i32, count: i32, src: i32, dst: i32): v
     if (group == 0) integerCase(op, src, dst);
     else if (group == 1) x87Case(op, src, dst);
     else if (group == 2) sseCase(op, src, dst);
+    else if (group == 3) vectorCase(op, src, dst);
     src += 64;
     dst += 64;
   }

@@ -1,0 +1,85 @@
+/** REP MOVS and REP STOS, as many elements at once as lie within their pages. Upwards only, RAM only. */
+import { addressMask, segmented, writeAddressSized } from './address';
+import { hostForRead, hostForWrite } from './mmu';
+import * as L from './layout';
+
+const RCX: u32 = L.GPR + 8;
+const RSI: u32 = L.GPR + 48;
+const RDI: u32 = L.GPR + 56;
+const DF = 1 << 10;
+
+// @ts-ignore: decorator
+@inline
+function elementsIn(va: u64, bytes: u32): u64 {
+  return <u64>((0x1000 - (<u32>va & 0xfff)) / bytes);
+}
+
+/** @returns 1 when some elements were done, 0 when the next one must be done by itself */
+export function bulkMovs(record: u32, bytes: u32): i32 {
+  if (load<u32>(L.RFLAGS) & DF) return 0;
+  const mask = addressMask(record);
+  const left = load<u64>(RCX) & mask;
+  const source = load<u64>(RSI) & mask;
+  const destination = load<u64>(RDI) & mask;
+  const from = segmented(<u32>load<u8>(record, L.R_SEGMENT), source, bytes);
+  const to = segmented(0, destination, bytes | 256);
+  let count = min<u64>(left, min<u64>(elementsIn(from, bytes), elementsIn(to, bytes)));
+  if (count < 2 || !fits(record, source, destination, count * bytes, mask)) return 0;
+  const length = <u32>count * bytes;
+  const hostTo = hostForWrite(to, length);
+  if (!hostTo) return 0;
+  const hostFrom = hostForRead(from);
+  if (!hostFrom) return 0;
+  if (hostTo > hostFrom && hostTo < hostFrom + length) {
+    // Overlapping upwards: earlier elements are read again after they were written.
+    const distance = hostTo - hostFrom;
+    if (distance < bytes) return 0;
+    for (let done: u32 = 0; done < length; done += distance) memory.copy(hostTo + done, hostFrom + done, min<u32>(distance - (distance % bytes), length - done));
+    if (distance % bytes != 0) return bulkFallback(hostFrom, hostTo, length, bytes, record, count);
+  } else memory.copy(hostTo, hostFrom, length);
+  advance(record, count, bytes, true);
+  return 1;
+}
+
+function bulkFallback(from: u32, to: u32, length: u32, bytes: u32, record: u32, count: u64): i32 {
+  for (let done: u32 = 0; done < length; done += bytes) memory.copy(to + done, from + done, bytes);
+  advance(record, count, bytes, true);
+  return 1;
+}
+
+export function bulkStos(record: u32, bytes: u32): i32 {
+  if (load<u32>(L.RFLAGS) & DF) return 0;
+  const mask = addressMask(record);
+  const left = load<u64>(RCX) & mask;
+  const destination = load<u64>(RDI) & mask;
+  const to = segmented(0, destination, bytes | 256);
+  const count = min<u64>(left, elementsIn(to, bytes));
+  if (count < 2 || !fits(record, destination, destination, count * bytes, mask)) return 0;
+  const length = <u32>count * bytes;
+  const host = hostForWrite(to, length);
+  if (!host) return 0;
+  const value = load<u64>(L.GPR);
+  if (bytes == 1) memory.fill(host, <u8>value, length);
+  else if (bytes == 2) for (let at: u32 = 0; at < length; at += 2) store<u16>(host + at, <u16>value);
+  else if (bytes == 4) for (let at: u32 = 0; at < length; at += 4) store<u32>(host + at, <u32>value);
+  else if (value == 0) memory.fill(host, 0, length);
+  else for (let at: u32 = 0; at < length; at += 8) store<u64>(host + at, value);
+  advance(record, count, bytes, false);
+  return 1;
+}
+
+/** Outside 64-bit code the whole stretch must pass the segment checks and not wrap, or elements go one by one. */
+function fits(record: u32, source: u64, destination: u64, length: u64, mask: u64): bool {
+  if (load<u32>(L.CODE_MODE) == 2 && mask == 0xffffffffffffffff) return true;
+  if (source + length - 1 > mask || destination + length - 1 > mask) return false;
+  if (load<u32>(L.CODE_MODE) == 2) return true;
+  const violation: u64 = 0x8000000000000000;
+  return segmented(<u32>load<u8>(record, L.R_SEGMENT), source + length - 1, 1) != violation && segmented(0, destination + length - 1, 257) != violation;
+}
+
+function advance(record: u32, count: u64, bytes: u32, source: bool): void {
+  const distance = count * bytes;
+  writeAddressSized(record, RCX, load<u64>(RCX) - count);
+  writeAddressSized(record, RDI, load<u64>(RDI) + distance);
+  if (source) writeAddressSized(record, RSI, load<u64>(RSI) + distance);
+}

@@ -1,0 +1,99 @@
+/**
+ * Code pages: which RAM pages have decoded instructions, and what happens when they are written. Records of a page
+ * that was written become stale in place, so that whoever still runs them looks up their address again.
+ */
+import * as L from './layout';
+import { fill, flushCodeTlb, flushWriteTlb, pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
+
+const NONE: u64 = 0xffffffffffffffff;
+
+/** Answers of `codePage` that are not a code page. */
+export const FAULT = 0;
+export const NOT_RAM = 1;
+export const ARENA_FULL = 2;
+
+/** Translation of the last `codePage`: host address of the page. */
+export let codeHost: u32 = 0;
+
+/**
+ * Code page of a linear address, made when there is none yet, and entered into the code TLB.
+ * FAULT: the exception is recorded. Linear addresses outside 64-bit code are below 2^32.
+ */
+export function codePage(va: u64, mode: u32): u32 {
+  if (<u64>(<i64>(va << 16) >> 16) != va) {
+    store<u32>(L.FAULT_VECTOR, 13);
+    store<u32>(L.FAULT_ERROR, 0);
+    return FAULT;
+  }
+  const pa = walk(va, FETCH | (load<u32>(L.CPL) == 3 ? USER : 0));
+  if (pa == NONE) return FAULT;
+  const host = ramHost(pa & ~0xfff);
+  if (!host) return NOT_RAM;
+  codeHost = host;
+  const slot: u32 = L.CODE_PAGES + (pageOfHost(host) << 2);
+  let page = load<u32>(slot);
+  if (page && load<u32>(page, L.CP_MODE) != mode) {
+    invalidate(page);
+    page = 0;
+  }
+  if (!page) {
+    page = load<u32>(L.CODE_FREE);
+    if (page) store<u32>(L.CODE_FREE, load<u32>(page, L.CP_RUNS));
+    else {
+      page = load<u32>(L.ARENA_NEXT);
+      if (page + L.CODE_PAGE_BYTES > <u32>L.ARENA_END) return ARENA_FULL;
+      store<u32>(L.ARENA_NEXT, page + L.CODE_PAGE_BYTES);
+    }
+    memory.fill(page, 0, L.CODE_PAGE_BYTES);
+    store<u32>(page, mode, L.CP_MODE);
+    store<u32>(page, pageOfHost(host), L.CP_NUMBER);
+    store<u32>(slot, page);
+    flushWriteTlb();
+  }
+  fill(load<u32>(L.TLB_CODE), va, page);
+  return page;
+}
+
+/** Drops everything decoded: the arena is empty afterwards. Nothing may be running from it. */
+export function resetArena(): void {
+  memory.fill(L.CODE_PAGES, 0, L.CODE_PAGES_END - L.CODE_PAGES);
+  store<u32>(L.ARENA_NEXT, L.ARENA);
+  store<u32>(L.CODE_FREE, 0);
+  flushCodeTlb();
+  flushWriteTlb();
+}
+
+function invalidate(page: u32): void {
+  store<u64>(L.COUNT_INVALIDATIONS, load<u64>(L.COUNT_INVALIDATIONS) + 1);
+  for (let run = load<u32>(page, L.CP_RUNS); run; run = load<u32>(run, L.RUN_NEXT)) {
+    const count = load<u32>(run, L.RUN_COUNT);
+    for (let i: u32 = 1; i <= count; i++) store<u16>(run + i * L.RECORD_BYTES, L.H_STALE);
+  }
+  store<u32>(L.CODE_PAGES + (load<u32>(page, L.CP_NUMBER) << 2), 0);
+  store<u32>(page, load<u32>(L.CODE_FREE), L.CP_RUNS);
+  store<u32>(L.CODE_FREE, page);
+  flushCodeTlb();
+}
+
+/** RAM bytes within one page are about to change: drops the page's records when they cover any of them. */
+export function codeWritten(host: u32, bytes: u32): void {
+  const page = load<u32>(L.CODE_PAGES + (pageOfHost(host) << 2));
+  if (!page) return;
+  const offset = host & 0xfff;
+  const last = min<u32>(offset + bytes, 4096);
+  for (let at: u32 = offset > 14 ? offset - 14 : 0; at < last; at++) {
+    const record = load<u32>(page + (at << 2));
+    if (record && at + max<u32>(load<u8>(record, L.R_LENGTH), 1) > offset) {
+      invalidate(page);
+      return;
+    }
+  }
+}
+
+/** A device wrote RAM pages (numbers in host order, inclusive). */
+export function deviceWrote(first: u32, last: u32): void {
+  for (let n = first; n <= last; n++) {
+    const page = load<u32>(L.CODE_PAGES + (n << 2));
+    if (page) invalidate(page);
+  }
+}
