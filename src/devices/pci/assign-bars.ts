@@ -9,10 +9,10 @@ const FOUR_GIB = 0x1_0000_0000;
 /** 64-bit BARs from this size on go above 4 GiB where the board has room there. */
 const BIG = 64 * 2 ** 20;
 
-/** A stretch of an address space that is free for BARs. `limit` is exclusive. */
+/** A stretch of an address space that is free for BARs. */
 export interface FreeRange {
   readonly base: number;
-  readonly limit: number;
+  readonly size: number;
 }
 
 export interface BarSpace {
@@ -38,7 +38,7 @@ export function assignBars(bus: PciBus, space: BarSpace): void {
     const size = kind === 'io' ? spec.size : Math.max(spec.size, PAGE);
     const base = Math.ceil(next[kind] / size) * size;
     next[kind] = base + size;
-    if (next[kind] > space[kind]!.limit) {
+    if (next[kind] > space[kind]!.base + space[kind]!.size) {
       throw new VmError('usage', `no room for BAR ${spec.index} of ${pci.name} (${size} bytes): too many devices for this board`);
     }
     pci.configWrite(BAR0 + 4 * spec.index, 4, base % FOUR_GIB);

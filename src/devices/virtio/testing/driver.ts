@@ -144,7 +144,7 @@ export class TestDriver {
 
   /** What firmware does. */
   assign(): this {
-    assignBars(this.pci, { mmio: { base: 0xd000_0000, limit: 0xd100_0000 }, io: { base: 0xc000, limit: 0xd000 } });
+    assignBars(this.pci, { mmio: { base: 0xd000_0000, size: 0x100_0000 }, io: { base: 0xc000, size: 0x1000 } });
     return this;
   }
 
