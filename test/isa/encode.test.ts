@@ -5,6 +5,7 @@ import type { Mode } from '../native/case.ts';
 import { NativeCpu } from '../native/native.ts';
 import { Random } from '../native/random.ts';
 import { instructionCase, makePools, unjudged } from './cases.ts';
+import { differences, isJudgement } from './compare.ts';
 import { fitsMode } from './encode.ts';
 
 const SAMPLES = 60;
@@ -34,4 +35,17 @@ test.for([64, 32, 16] as Mode[])('the host knows what is generated for every enc
     return undefinedOnes.length > SAMPLES * 0.7;
   });
   expect(refused.map(({ row, text }) => `${row.mnemonic} ${text}`)).toEqual([]);
+});
+
+test('the host says the same of a case each time, whatever ran before it', async ({ skip }) => {
+  if (!cpu) skip();
+  const random = new Random(2);
+  const pools = makePools(random);
+  const encodings = ENCODINGS.filter((e) => fitsMode(e, 64) && !unjudged(e, cpu!.features));
+  const cases = Array.from({ length: 4000 }, () => instructionCase(random, pools, random.pick(encodings), 64));
+  const first = await cpu!.run(cases);
+  const second = (await cpu!.run(cases.toReversed())).toReversed();
+  for (const [i, result] of first.entries()) {
+    if (isJudgement(result) && result.kind !== 'timeout') expect(differences(result, second[i]!)).toEqual([]);
+  }
 });

@@ -7,9 +7,11 @@ const NOTHING = new Uint8Array(DATA_SIZE);
 /** Simplifies one aspect after another for as long as `fails` says that the case still fails. */
 export async function shrink(failing: Case, fails: (c: Case) => Promise<boolean>): Promise<Case> {
   let best = failing;
-  const attempt = async (change: Partial<Case>): Promise<void> => {
+  const attempt = async (change: Partial<Case>): Promise<boolean> => {
     const simpler = { ...best, ...change };
-    if (await fails(simpler)) best = simpler;
+    if (!(await fails(simpler))) return false;
+    best = simpler;
+    return true;
   };
   await attempt({ image: NOTHING });
   await attempt({ patches: [] });
@@ -27,12 +29,9 @@ export async function shrink(failing: Case, fails: (c: Case) => Promise<boolean>
   await attempt({ fsBase: 0n });
   await attempt({ gsBase: 0n });
   for (let i = 0; i < 16; i++) {
-    if (best.gprs[i] === 0n) continue;
-    for (const value of [0n, 1n, best.gprs[i]! & 0xffn, best.gprs[i]! & 0xffff_ffffn]) {
-      if (best.gprs[i] === value) continue;
-      const gprs = best.gprs.slice();
-      gprs[i] = value;
-      await attempt({ gprs });
+    const old = best.gprs[i]!;
+    for (const value of [0n, 1n, old & 0xffn, old & 0xffff_ffffn]) {
+      if (value === old || (await attempt({ gprs: best.gprs.with(i, value) }))) break;
     }
   }
   return best;

@@ -1,0 +1,232 @@
+/** Runs cases in our own processor, as native.ts runs them on the host's. */
+import { Bus } from '../../src/machine/bus.ts';
+import { Memory } from '../../src/machine/memory.ts';
+import type { Accelerator, Registers, Segment, VCpu, VCpuHost } from '../../src/machine/vcpu.ts';
+import { joinFlags } from '../../src/x86/flags.ts';
+import * as L from '../../src/x86/runtime/layout.ts';
+import { changesBetween, type Case, type Patch, type Result } from '../native/case.ts';
+import {
+  CODE_FILL,
+  CODE_IN_CHANGES,
+  CODE_LOW,
+  CODE_SIZE,
+  DATA_SIZE,
+  END_16,
+  END_32,
+  END_LOW,
+  HIGH,
+  LAST_PAGE,
+  PAGE,
+  READ_ONLY_PAGE,
+} from '../native/layout.ts';
+import { loadFp, storeFp } from './engine-fp.ts';
+import {
+  buildGuest,
+  CODE_GPA,
+  CONTROL_REGISTERS,
+  DATA_GPA,
+  SEGMENTS,
+  STACK_TOP_GPA,
+  STUB_BASE,
+  TABLE_REGISTERS,
+  VECTOR_END,
+} from './guest.ts';
+
+const RAM = 2 << 20;
+/** Instructions before a case counts as endless. */
+const BUDGET = 20_000;
+const WITH_ERROR_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
+const PAGE_FAULT = 14;
+const GENERAL_PROTECTION = 13;
+const IF = 0x200;
+
+const le = (value: number, bytes: number): number[] => Array.from({ length: bytes }, (_, i) => (value >>> (8 * i)) & 0xff);
+
+/** A stretch of guest memory and what it was before the case. */
+interface Window {
+  readonly before: Uint8Array;
+  readonly after: Uint8Array;
+  readonly gpa: number;
+  /** Offset of its changes in results. */
+  readonly name: number;
+}
+
+export class EngineCpu {
+  readonly #memory: Memory;
+  readonly #vcpu: VCpu;
+  readonly #state: DataView;
+  readonly #data: Uint8Array;
+  readonly #code: Uint8Array;
+  readonly #dataBefore = new Uint8Array(DATA_SIZE);
+  readonly #codeBefore = new Uint8Array(CODE_SIZE).fill(CODE_FILL);
+  #image: Uint8Array | undefined;
+  #patched: Patch[] = [];
+
+  constructor(accelerator: Accelerator) {
+    this.#memory = new Memory(RAM, accelerator.reservedBytes);
+    const host: VCpuHost = {
+      memory: this.#memory,
+      pio: new Bus('pio'),
+      mmio: new Bus('mmio'),
+      acknowledge: () => -1,
+      tsc: (instructions) => instructions,
+      readMsr: () => undefined,
+      writeMsr: () => false,
+    };
+    this.#vcpu = accelerator.createVCpu(host);
+    this.#state = this.#memory.data;
+    buildGuest(this.#memory);
+    this.#data = this.#memory.view(DATA_GPA, DATA_SIZE)!;
+    this.#code = this.#memory.view(CODE_GPA, CODE_SIZE)!;
+  }
+
+  run(cases: readonly Case[], budget = BUDGET): Result[] {
+    return cases.map((c) => this.#runOne(c, budget));
+  }
+
+  #runOne(c: Case, budget: number): Result {
+    const window = c.mode === 16 ? 0 : CODE_LOW + (c.rip >= HIGH ? HIGH : 0);
+    const offset = c.rip - window;
+    const code = [...c.code, ...jumpToEnd(c, offset + c.code.length)];
+    this.#write(this.#code, CODE_GPA, offset, Uint8Array.from(code));
+    this.#codeBefore.set(code, offset);
+    this.#prepareData(c);
+    this.#vcpu.setRegisters(registersOf(c));
+    loadFp(this.#state, c.fp);
+
+    const exit = this.#vcpu.run(budget);
+    const result = this.#collect(c, exit.kind);
+
+    this.#write(this.#code, CODE_GPA, offset, new Uint8Array(code.length).fill(CODE_FILL));
+    this.#codeBefore.fill(CODE_FILL, offset, offset + code.length);
+    return result;
+  }
+
+  /** Writes guest memory as a device would, so that the engine notices. */
+  #write(view: Uint8Array, gpa: number, offset: number, bytes: Uint8Array): void {
+    view.set(bytes, offset);
+    this.#memory.written(gpa + offset, bytes.length);
+  }
+
+  #prepareData(c: Case): void {
+    if (this.#image !== c.image) {
+      this.#image = c.image;
+      this.#patched = [];
+      this.#dataBefore.set(c.image);
+      this.#write(this.#data, DATA_GPA, 0, c.image);
+    }
+    for (const { offset, bytes } of this.#patched) {
+      const original = c.image.subarray(offset, offset + bytes.length);
+      this.#dataBefore.set(original, offset);
+      this.#data.set(original, offset);
+    }
+    this.#patched = [...c.patches];
+    for (const { offset, bytes } of c.patches) {
+      this.#dataBefore.set(bytes, offset);
+      this.#data.set(bytes, offset);
+    }
+  }
+
+  #collect(c: Case, exit: string): Result {
+    const changes: Patch[] = [];
+    const data = { before: this.#dataBefore, after: this.#data, gpa: DATA_GPA, name: 0 };
+    this.#takeChanges(data, 0, READ_ONLY_PAGE * PAGE, changes);
+    this.#takeChanges(data, LAST_PAGE * PAGE, DATA_SIZE, changes);
+    const code = { before: this.#codeBefore, after: this.#code, gpa: CODE_GPA, name: CODE_IN_CHANGES };
+    if (c.rip >= HIGH) this.#takeChanges(code, 0, CODE_SIZE, changes);
+    const state = this.#state;
+    const u64 = (address: number): bigint => state.getBigUint64(address, true);
+    const selector = (segment: number): number => state.getUint32(L.SEG_SELECTOR + 4 * segment, true) & 0xffff;
+    const gprs = new BigUint64Array(16);
+    for (let i = 0; i < 16; i++) gprs[i] = u64(L.GPR + 8 * i);
+    const common = { fsBase: u64(L.SEG_BASE + 4 * 8), gsBase: u64(L.SEG_BASE + 5 * 8), fp: storeFp(state), changes, signal: 0, siCode: 0 };
+    const rest = [selector(3), selector(0), selector(4), selector(5)];
+    if (exit !== 'halt') {
+      return {
+        ...common,
+        kind: exit === 'shutdown' ? 'crash' : 'timeout',
+        vector: 0,
+        errorCode: 0,
+        cr2: 0n,
+        gprs,
+        rip: u64(L.NEXT),
+        rflags: state.getUint32(L.RFLAGS, true) | joinFlags(u64(L.FLAG_RES), state.getUint32(L.FLAG_AUX, true)),
+        selectors: Uint16Array.of(selector(1), selector(2), ...rest),
+      };
+    }
+    let vector = Number(u64(L.NEXT) - 1n - STUB_BASE);
+    const hasError = WITH_ERROR_CODE.has(vector);
+    const frame = this.#memory.hostOffset(STACK_TOP_GPA - 40, 40);
+    const [rip, cs, rflags, rsp, ss] = [0, 8, 16, 24, 32].map((at) => u64(frame + at)) as [bigint, bigint, bigint, bigint, bigint];
+    gprs[4] = rsp;
+    const ended = vector === VECTOR_END && [0, END_32, END_16].some((at) => (Number(rip) - 2 - at) % HIGH === END_LOW);
+    let errorCode = hasError ? Number(u64(frame - 8) & 0xffff_ffffn) : 0;
+    let faultRip = rip;
+    if (vector === VECTOR_END && !ended) {
+      // INT 81 in the case itself: the host has no such gate.
+      vector = GENERAL_PROTECTION;
+      errorCode = VECTOR_END * 8 + 2;
+      faultRip = rip - 2n;
+    }
+    return {
+      ...common,
+      kind: ended ? 'end' : 'fault',
+      vector: ended ? 0 : vector,
+      errorCode,
+      cr2: vector === PAGE_FAULT ? u64(L.CR2) : 0n,
+      rip: faultRip,
+      rflags: Number(rflags),
+      gprs,
+      // At the end they are what the runner says, which knows only what it set.
+      selectors: ended ? Uint16Array.of(...initialSelectors(c), ...rest) : Uint16Array.of(Number(cs), Number(ss), ...rest),
+    };
+  }
+
+  /** Appends what a case changed in a range and undoes it. */
+  #takeChanges({ before, after, gpa, name }: Window, from: number, to: number, out: Patch[]): void {
+    if (Buffer.compare(before.subarray(from, to), after.subarray(from, to)) === 0) return;
+    changesBetween(before, after, from, to, name, out);
+    this.#write(after, gpa, from, before.subarray(from, to));
+  }
+}
+
+function initialSelectors(c: Case): [cs: number, ss: number] {
+  return c.mode === 64 ? [0x33, 0x2b] : c.mode === 32 ? [0x23, 0x2b] : [0x07, 0x0f];
+}
+
+/** The jump behind the code, where there is room for it. */
+function jumpToEnd({ mode }: Case, end: number): number[] {
+  if (mode === 16) return end + 8 <= CODE_SIZE ? [0x66, 0xea, ...le(END_LOW + END_16, 4), 0x33, 0] : [];
+  if (end + 5 > CODE_SIZE) return [];
+  return [0xe9, ...le(END_LOW + (mode === 32 ? END_32 : 0) - (CODE_LOW + end + 5), 4)];
+}
+
+const segment = (loaded: Segment): Segment => ({ ...loaded });
+
+function registersOf(c: Case): Registers {
+  const [code, data] =
+    c.mode === 64
+      ? [SEGMENTS.code64, SEGMENTS.data]
+      : c.mode === 32
+        ? [SEGMENTS.code32, SEGMENTS.data]
+        : [SEGMENTS.code16, SEGMENTS.data16];
+  return {
+    gpr: [...c.gprs],
+    rip: BigInt(c.rip),
+    rflags: BigInt(c.rflags | IF | 2),
+    segments: {
+      cs: segment(code),
+      ss: segment(data),
+      ds: segment(data),
+      es: segment(data),
+      fs: { ...data, base: c.fsBase },
+      gs: { ...data, base: c.gsBase },
+      tr: segment(SEGMENTS.tr),
+      ldtr: segment(SEGMENTS.ldtr),
+    },
+    gdtr: TABLE_REGISTERS.gdtr,
+    idtr: TABLE_REGISTERS.idtr,
+    cr2: 0n,
+    ...CONTROL_REGISTERS,
+  };
+}
