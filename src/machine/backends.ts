@@ -24,3 +24,17 @@ export interface BlockBackend {
 export interface EntropyBackend {
   fill(into: Uint8Array): void;
 }
+
+/** The other end of a guest's network cable. Frames are Ethernet frames without their checksum (FCS). */
+export interface NetBackend {
+  /** A frame from the guest, with its checksums complete; the bytes are the receiver's to keep. */
+  send(frame: Uint8Array): void;
+  /** The guest has buffers again after it refused a frame. */
+  room?(): void;
+}
+
+/** What becomes of guest memory whose contents the guest gave up: it may read as anything from now on. */
+export interface PageReclaimer {
+  /** Page-aligned, and all RAM. */
+  release(gpa: number, length: number): void;
+}

@@ -84,4 +84,9 @@ export class Chain {
     }
     return done;
   }
+
+  /** The buffers for the device's bytes themselves, for a device to which they are pages and not containers. */
+  eachWritable(visit: (gpa: number, length: number) => void): void {
+    for (let i = this.#readable; i < this.#count; i++) visit(this.#addresses[i]!, this.#views[i]!.length);
+  }
 }

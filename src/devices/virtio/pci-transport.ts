@@ -60,10 +60,12 @@ export class VirtioPci implements Device<VirtioPciState>, BusDevice, VirtioTrans
   readonly features: bigint;
   running = false;
   readonly #common: CommonConfig;
+  readonly #memory: GuestMemory;
   readonly #log: Log;
 
   constructor(device: VirtioDevice, resources: VirtioPciResources) {
     this.device = device;
+    this.#memory = resources.memory;
     this.#log = resources.log ?? silent;
     this.features = device.features | TRANSPORT_FEATURES;
     this.queues = device.queueSizes.map((size, index) => new Virtqueue(index, size, resources.memory, this));
@@ -101,6 +103,10 @@ export class VirtioPci implements Device<VirtioPciState>, BusDevice, VirtioTrans
 
   has(feature: number): boolean {
     return ((this.state.common.driverFeatures >> BigInt(feature)) & 1n) !== 0n;
+  }
+
+  isRam(gpa: number, length: number): boolean {
+    return this.#memory.view(gpa, length) !== undefined;
   }
 
   read(offset: number, width: Width): number {

@@ -26,6 +26,8 @@ export interface VirtioTransport {
   readonly running: boolean;
   /** Whether the driver accepted a feature bit. */
   has(feature: number): boolean;
+  /** Whether a range that the driver named is all RAM. */
+  isRam(gpa: number, length: number): boolean;
   /** Tells the driver that `config` changed. */
   configChanged(): void;
   /** Gives the device up until the driver resets it (DEVICE_NEEDS_RESET): for what no driver may do. */
