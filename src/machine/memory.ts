@@ -44,7 +44,7 @@ export class Memory implements GuestMemory {
   readonly ranges: readonly RamRange[];
   readonly bytes: Uint8Array;
   readonly data: DataView;
-  /** One byte per RAM page in host order; non-zero means written since `clearDirty`. Maintained by `written` and the accelerator. */
+  /** One byte per RAM page in host order, after the RAM in `wasm`; non-zero means written. Kept by `written` and the accelerator. */
   readonly dirty: Uint8Array;
   /** Told of every device write, so that translations of those bytes are dropped. Set by the accelerator. */
   onWritten: (gpa: number, length: number) => void = () => {};
@@ -58,7 +58,7 @@ export class Memory implements GuestMemory {
     if (sizeBytes % PAGE_SIZE !== 0 || sizeBytes < 2 ** 20 || sizeBytes > limit) {
       throw new VmError('usage', `memory of ${sizeBytes} bytes is not possible (from 1 MiB to 3840 MiB, in pages of 4096 bytes)`);
     }
-    const pages = Math.ceil((reservedBytes + sizeBytes) / WASM_PAGE);
+    const pages = Math.ceil((reservedBytes + sizeBytes + sizeBytes / PAGE_SIZE) / WASM_PAGE);
     try {
       this.wasm = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     } catch (cause) {
@@ -80,7 +80,7 @@ export class Memory implements GuestMemory {
         : [{ base: 0, size: low }];
     this.bytes = new Uint8Array(this.wasm.buffer);
     this.data = new DataView(this.wasm.buffer);
-    this.dirty = new Uint8Array(sizeBytes / PAGE_SIZE);
+    this.dirty = new Uint8Array(this.wasm.buffer, reservedBytes + sizeBytes, sizeBytes / PAGE_SIZE);
   }
 
   /** Offset in `wasm` of a guest-physical range, or -1 when any of it is not RAM. */

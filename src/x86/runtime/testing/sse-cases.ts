@@ -1,5 +1,5 @@
 import { MXCSR, SSE_FAULT } from '../layout';
-import * as f from '../index';
+import * as f from './arithmetic';
 
 function f32At(address: i32): f32 {
   return load<f32>(address);

@@ -1,4 +1,4 @@
-import * as f from '../index';
+import * as f from './arithmetic';
 
 /** Operations in the order of test/runtime/vector.test.ts. */
 export function vectorCase(op: i32, src: i32, dst: i32): void {

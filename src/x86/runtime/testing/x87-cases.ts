@@ -1,4 +1,4 @@
-import * as f from '../index';
+import * as f from './arithmetic';
 
 /** Operations in the order of test/runtime/x87.test.ts. Register results start as the operand, memory results as zero. */
 export function x87Case(op: i32, src: i32, dst: i32): void {

@@ -1,0 +1,212 @@
+/**
+ * The interpreter at work: linear memory, the two WebAssembly instances, and decoding on demand. Knows records and
+ * pages, not architecture: what to do after leaving a handler is the processor's business (cpu.ts).
+ */
+import { assert } from '../base/errors.ts';
+import type { Memory } from '../machine/memory.ts';
+import { Decoder, NEEDS_MORE, TOO_LONG } from './decode.ts';
+import { buildInterpreter } from './interpreter/build.ts';
+import { RUN_LIMIT } from './interpreter/support.ts';
+import { Variants } from './interpreter/variants.ts';
+import type { Encoding } from './isa/encoding.ts';
+import type { Variant } from './ops.ts';
+import * as L from './runtime/layout.ts';
+import { State } from './state.ts';
+
+/** Functions of the runtime (AssemblyScript) that TypeScript calls. Linear addresses are u64 as bigint. */
+export interface Runtime {
+  codePage(va: bigint, mode: number): number;
+  codeHost: WebAssembly.Global<'i32'>;
+  resetArena(): void;
+  deviceWrote(first: number, last: number): void;
+  flushTlb(): void;
+  flushTlbNonGlobal(): void;
+  flushPage(va: bigint): void;
+  flushCodeTlb(): void;
+  selectTlb(): void;
+  systemRead(va: bigint, at: number, bytes: number, access: number): number;
+  systemWrite(va: bigint, at: number, bytes: number, access: number): number;
+  slowRead(va: bigint, flags: number): number;
+  slowWrite(va: bigint, flags: number): number;
+  commit(): void;
+  linearAddress(record: number, access: number): bigint;
+  effectiveAddress(record: number): bigint;
+  segmented(segment: number, offset: bigint, access: number): bigint;
+}
+
+export interface EngineHost {
+  mmioRead(low: number, high: number, width: number): number;
+  mmioWrite(low: number, high: number, width: number, value: number): void;
+}
+
+/** `codePage` answered that there is nothing to run. */
+const FAULT = 0;
+const NOT_RAM = 1;
+const ARENA_FULL = 2;
+
+export class Engine {
+  readonly memory: Memory;
+  readonly state: State;
+  readonly runtime: Runtime;
+  readonly variants = new Variants();
+  readonly #decoder: Decoder;
+  readonly #enter: (record: number) => number;
+  readonly #find: (va: bigint) => number;
+  /** Records decoded, for statistics. */
+  decoded = 0;
+  /** Counts arena resets: record addresses of an earlier generation are void. */
+  generation = 0;
+
+  constructor(memory: Memory, runtimeModule: WebAssembly.Module, features: ReadonlySet<string>, host: EngineHost) {
+    assert(memory.ramOffset === L.RAM, 'RAM begins where the layout says');
+    this.memory = memory;
+    this.state = new State(memory.wasm.buffer);
+    const imports = { host: { mmioRead: host.mmioRead, mmioWrite: host.mmioWrite }, env: { memory: memory.wasm, abort() {} } };
+    const runtime = new WebAssembly.Instance(runtimeModule, imports);
+    this.runtime = runtime.exports as unknown as Runtime;
+    const bytes = buildInterpreter(this.variants, memory.wasm.buffer.byteLength / 65536);
+    const interpreter = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      host: { memory: memory.wasm },
+      runtime: runtime.exports,
+    });
+    this.#enter = interpreter.exports['enter'] as (record: number) => number;
+    this.#find = interpreter.exports['find'] as (va: bigint) => number;
+    this.#decoder = new Decoder(this.variants, features, this.state.view);
+    const { state } = this;
+    const [low, high] = memory.ranges;
+    state.setU64(L.RAM_LOW, BigInt(low!.size));
+    state.setU64(L.RAM_HIGH, BigInt(high?.size ?? 0));
+    state.setU32(L.DIRTY_MAP, memory.dirty.byteOffset);
+    this.runtime.resetArena();
+    this.runtime.flushTlb();
+    memory.onWritten = (gpa, length) => {
+      const first = memory.hostOffset(gpa, length) - L.RAM;
+      this.runtime.deviceWrote(Math.floor(first / 4096), Math.floor((first + length - 1) / 4096));
+    };
+  }
+
+  /** Runs from a record until handlers are left; answers why (EXIT_*). */
+  enter(record: number): number {
+    return this.#enter(record);
+  }
+
+  /** The variant whose handler a record names. */
+  variantOf(record: number): Variant {
+    return this.variants.all[this.state.u16(record) - L.H_FIRST]!;
+  }
+
+  encodingOf(record: number): Encoding {
+    return this.variantOf(record).encoding;
+  }
+
+  /** Record of the instruction at a linear address, decoded now if it was not yet; 0 when the fetch faults (recorded). */
+  lookup(va: bigint): number {
+    const known = this.#find(va);
+    if (known !== 0) return known;
+    const mode = this.state.u32(L.CODE_MODE);
+    let page = this.runtime.codePage(va, mode);
+    if (page === FAULT) return 0;
+    if (page === ARENA_FULL || this.state.u32(L.ARENA_NEXT) + (RUN_LIMIT + 2) * L.RECORD_BYTES > L.ARENA_END) {
+      this.runtime.resetArena();
+      this.generation++;
+      page = this.runtime.codePage(va, mode);
+    }
+    if (page === NOT_RAM) {
+      // No memory answers: the bytes read as all ones, which is no instruction.
+      this.state.setU32(L.FAULT_VECTOR, 6);
+      this.state.setU32(L.FAULT_ERROR, 0);
+      return 0;
+    }
+    this.state.setU64(L.PAGE_BASE, va & ~0xfffn);
+    const offset = Number(va & 0xfffn);
+    const existing = this.state.u32(page + offset * 4);
+    return existing !== 0 ? existing : this.#decodeRun(page, this.runtime.codeHost.value >>> 0, offset, mode);
+  }
+
+  /** Decodes from `offset` of a page up to a jump, the page's end, known code or RUN_LIMIT instructions. */
+  #decodeRun(page: number, host: number, offset: number, mode: number): number {
+    const { state } = this;
+    const { bytes } = this.memory;
+    const header = state.u32(L.ARENA_NEXT);
+    const first = header + L.RECORD_BYTES;
+    let record = first;
+    let at = offset;
+    let count = 0;
+    while (count < RUN_LIMIT && at < 4096) {
+      if (count > 0 && state.u32(page + at * 4) !== 0) break;
+      const length = this.#decoder.decode(bytes, host + at, host + 4096, mode, at, record);
+      state.setU32(page + at * 4, record);
+      if (length <= 0) {
+        this.#pseudo(record, length === NEEDS_MORE ? L.H_CROSS : length === TOO_LONG ? L.H_TOO_LONG : L.H_UNDEFINED, at);
+        state.setU8(record + L.R_LENGTH, Math.min(15, 4096 - at));
+        record += L.RECORD_BYTES;
+        count++;
+        break;
+      }
+      at += length;
+      record += L.RECORD_BYTES;
+      count++;
+      if (this.#decoder.encoding.row.ends) break;
+    }
+    this.#pseudo(record, L.H_END, at);
+    state.setU32(header + L.RUN_NEXT, state.u32(page + L.CP_RUNS));
+    state.setU32(header + L.RUN_COUNT, count + 1);
+    state.setU32(page + L.CP_RUNS, header);
+    state.setU32(L.ARENA_NEXT, record + L.RECORD_BYTES);
+    this.decoded += count;
+    return first;
+  }
+
+  #pseudo(record: number, handler: number, offset: number): void {
+    this.state.setU16(record + L.R_HANDLER, handler);
+    this.state.setU16(record + L.R_OFFSET, offset);
+    this.state.setU8(record + L.R_LENGTH, 0);
+  }
+
+  /**
+   * Record of an instruction that begins on one page and ends on the next; decoded each time, into a place of its
+   * own, since two pages would have to answer for it. 0 when fetching the second page faults.
+   */
+  lookupCrossing(va: bigint): number {
+    const mode = this.state.u32(L.CODE_MODE);
+    const code = new Uint8Array(32);
+    const offset = Number(va & 0xfffn);
+    const here = 4096 - offset;
+    if (this.runtime.codePage(va, mode) === FAULT) return 0;
+    const first = this.runtime.codeHost.value >>> 0;
+    code.set(this.memory.bytes.subarray(first + offset, first + 4096));
+    const nextVa = mode === 2 ? BigInt.asUintN(64, (va & ~0xfffn) + 4096n) : ((va & ~0xfffn) + 4096n) & 0xffffffffn;
+    const page = this.runtime.codePage(nextVa, mode);
+    if (page === FAULT) return 0;
+    if (page !== NOT_RAM) {
+      const second = this.runtime.codeHost.value >>> 0;
+      code.set(this.memory.bytes.subarray(second, second + 15), here);
+    } else code.fill(0xff, here);
+    this.state.setU64(L.PAGE_BASE, va & ~0xfffn);
+    const record = L.CROSSING;
+    const length = this.#decoder.decode(code, 0, here + 15, mode, offset, record);
+    if (length <= 0) {
+      this.#pseudo(record, length === TOO_LONG ? L.H_TOO_LONG : L.H_UNDEFINED, offset);
+      return record;
+    }
+    this.#pseudo(record + L.RECORD_BYTES, L.H_END, offset + length);
+    return record;
+  }
+
+  /**
+   * Where straight execution of `count` instructions from a record would stop, if that is within its run: the
+   * address of a record whose handler may be replaced by H_STOP. 0 when the run ends before.
+   */
+  stopAfter(record: number, count: number): number {
+    for (let n = 0; n < count; n++) {
+      if (this.state.u16(record) === L.H_END) return 0;
+      record += L.RECORD_BYTES;
+    }
+    return this.state.u16(record) === L.H_END ? 0 : record;
+  }
+
+  /** Drops all translations. */
+  flush(): void {
+    this.runtime.flushTlb();
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * The arithmetic flags are kept as the last result (sign-extended to 64 bits) and an auxiliary word, so that most
+ * instructions compute only what is cheap and no flag has to know which operation set it:
+ *
+ *     RFLAGS = (PF of result | ZF of result | SF of result) XOR aux
+ *
+ * where aux holds CF, AF and OF at their places in RFLAGS, and corrections to PF and SF for the rare values that no
+ * result has (POPF may set ZF and SF together).
+ */
+export const CF = 1 << 0;
+export const PF = 1 << 2;
+export const AF = 1 << 4;
+export const ZF = 1 << 6;
+export const SF = 1 << 7;
+export const TF = 1 << 8;
+export const IF = 1 << 9;
+export const DF = 1 << 10;
+export const OF = 1 << 11;
+export const IOPL = 3 << 12;
+export const NT = 1 << 14;
+export const RF = 1 << 16;
+export const VM = 1 << 17;
+export const AC = 1 << 18;
+export const VIF = 1 << 19;
+export const VIP = 1 << 20;
+export const ID = 1 << 21;
+
+export const ARITHMETIC = CF | PF | AF | ZF | SF | OF;
+
+/** Splits arithmetic flags into the kept form. */
+export function splitFlags(flags: number): { result: bigint; aux: number } {
+  return flags & ZF ? { result: 0n, aux: (flags ^ ZF ^ PF) & (ARITHMETIC ^ ZF) } : { result: 1n, aux: flags & (ARITHMETIC ^ ZF) };
+}
+
+/** The arithmetic flags that the kept form stands for. */
+export function joinFlags(result: bigint, aux: number): number {
+  let parity = Number(result & 0xffn);
+  parity ^= parity >> 4;
+  parity ^= parity >> 2;
+  parity ^= parity >> 1;
+  return ((parity & 1 ? 0 : PF) | (result === 0n ? ZF : 0) | (result & (1n << 63n) ? SF : 0)) ^ aux;
+}
+
+/** Condition codes in encoding order; odd ones are the negation of the even one before. */
+export const CONDITIONS = ['o', 'no', 'b', 'ae', 'e', 'ne', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'] as const;

@@ -1,0 +1,53 @@
+/** Generates the interpreter's module: every handler, and the table that records index. */
+import { UNIT_OFF } from '../faults.ts';
+import type { Callees } from '../ops.ts';
+import * as L from '../runtime/layout.ts';
+import { FunctionBuilder } from '../wasm/ir.ts';
+import { ModuleBuilder, type FunctionRef } from '../wasm/module.ts';
+import { HandlerOps } from './handler-ops.ts';
+import { HANDLER, RUNTIME, defineSupport } from './support.ts';
+import type { Variants } from './variants.ts';
+
+const UNIT_BIT = { x87: 1, mmx: 2, sse: 4, avx: 8 } as const;
+
+/** @param pages of the linear memory, in units of 64 KiB */
+export function buildInterpreter(variants: Variants, pages: number): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder();
+  module.importMemory('host', 'memory', pages, true);
+  const runtime: Callees = {};
+  for (const [name, signature] of Object.entries(RUNTIME)) runtime[name] = module.importFunction('runtime', name, signature);
+  const callees = defineSupport(module, runtime);
+  const handlerType = module.type(HANDLER);
+  const handlers: FunctionRef[] = [];
+  const fixed: Record<number, string> = {
+    [L.H_STALE]: 'stale',
+    [L.H_END]: 'end',
+    [L.H_STOP]: 'stop',
+    [L.H_UNDEFINED]: 'undefined',
+    [L.H_CROSS]: 'cross',
+    [L.H_TOO_LONG]: 'tooLong',
+  };
+  for (let n = 0; n < L.H_FIRST; n++) handlers.push(callees[fixed[n] ?? 'undefined']!);
+  // Rows that the system does share one handler: leave.
+  const system = module.declare(HANDLER);
+  const leave = new FunctionBuilder(HANDLER);
+  leave.returnCall(callees['exit']!, leave.params[0]!, leave.i32(L.EXIT_SYSTEM));
+  module.define(system, leave.finish());
+  for (const variant of variants.all) {
+    const { semantics, unit } = variant.encoding.row;
+    if (typeof semantics === 'string') {
+      handlers.push(system);
+      continue;
+    }
+    const ref = module.declare(HANDLER);
+    const b = new FunctionBuilder(HANDLER);
+    const o = new HandlerOps(b, variant, callees, handlerType);
+    if (unit) o.if(b.op('i32.and', o.state32(L.FPU_TRAP), b.i32(UNIT_BIT[unit])), () => o.fault(UNIT_OFF, o.const(UNIT_BIT[unit])));
+    semantics(o);
+    o.next();
+    module.define(ref, b.finish());
+    handlers.push(ref);
+  }
+  module.table(handlers);
+  return module.build();
+}

@@ -1,0 +1,161 @@
+/**
+ * Functions of the interpreter's module that handlers share: leaving, jumping, addresses. All of them end in a tail
+ * call or return the reason for leaving.
+ */
+import { FunctionBuilder, type Node } from '../wasm/ir.ts';
+import type { FunctionRef, ModuleBuilder, Signature } from '../wasm/module.ts';
+import type { Callees } from '../ops.ts';
+import * as L from '../runtime/layout.ts';
+
+export const HANDLER: Signature = { params: ['i32'], results: ['i32'] };
+
+/** What the runtime (AssemblyScript) provides to handlers; all take linear addresses as i64. */
+export const RUNTIME: Readonly<Record<string, Signature>> = {
+  slowRead: { params: ['i64', 'i32'], results: ['i32'] },
+  slowWrite: { params: ['i64', 'i32'], results: ['i32'] },
+  commit: { params: [], results: [] },
+  effectiveAddress: { params: ['i32'], results: ['i64'] },
+  linearAddress: { params: ['i32', 'i32'], results: ['i64'] },
+  stackAddress: { params: ['i64', 'i32', 'i32'], results: ['i64'] },
+  selectTlb: { params: [], results: [] },
+  legacyTarget: { params: ['i64', 'i32'], results: ['i64'] },
+  addressMask: { params: ['i32'], results: ['i64'] },
+  writeAddressSized: { params: ['i32', 'i32', 'i64'], results: [] },
+  segmented: { params: ['i32', 'i64', 'i32'], results: ['i64'] },
+  displacedAddress: { params: ['i32', 'i64', 'i32'], results: ['i64'] },
+  bulkMovs: { params: ['i32', 'i32'], results: ['i32'] },
+  bulkStos: { params: ['i32', 'i32'], results: ['i32'] },
+  umulh: { params: ['i64', 'i64'], results: ['i64'] },
+  smulh: { params: ['i64', 'i64'], results: ['i64'] },
+  divideUnsigned128: { params: ['i64', 'i64', 'i64'], results: ['i32'] },
+  divideSigned128: { params: ['i64', 'i64', 'i64'], results: ['i32'] },
+  pdep64: { params: ['i64', 'i64'], results: ['i64'] },
+  pext64: { params: ['i64', 'i64'], results: ['i64'] },
+};
+
+/** A `rep` chunk or a jump may go on only with at least this many instructions of budget: a run is no longer. */
+export const RUN_LIMIT = 64;
+
+/** Declares and defines the support functions; returns them by name. */
+export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees {
+  const handlerType = module.type(HANDLER);
+  const callees: Callees = { ...runtime };
+  const define = (name: string, signature: Signature, body: (b: FunctionBuilder) => void): FunctionRef => {
+    const ref = module.declare(signature);
+    const b = new FunctionBuilder(signature);
+    body(b);
+    module.define(ref, b.finish());
+    callees[name] = ref;
+    return ref;
+  };
+  const zero = (b: FunctionBuilder): Node => b.i32(0);
+  const store32 = (b: FunctionBuilder, address: number, value: Node): void => b.store('i32.store', zero(b), value, address);
+  const store64 = (b: FunctionBuilder, address: number, value: Node): void => b.store('i64.store', zero(b), value, address);
+  const load32 = (b: FunctionBuilder, address: number): Node => b.load('i32.load', zero(b), address);
+  const pageBase = (b: FunctionBuilder): Node => b.load('i64.load', zero(b), L.PAGE_BASE);
+  const dispatch = (b: FunctionBuilder, record: Node): void => b.returnCallIndirect(handlerType, [record], b.load('i32.load16_u', record));
+
+  /** Leaves before the record's instruction has taken effect. */
+  const exit = define('exit', { params: ['i32', 'i32'], results: ['i32'] }, (b) => {
+    const [record, code] = b.params as [Node, Node];
+    store64(b, L.NEXT, b.op('i64.add', pageBase(b), b.load('i64.load16_u', record, L.R_OFFSET)));
+    store32(b, L.EXIT_RECORD, record);
+    b.return(code);
+  });
+
+  /** Leaves after the record's instruction, to go on at `address`. */
+  const exitTo = define('exitTo', { params: ['i32', 'i64', 'i32'], results: ['i32'] }, (b) => {
+    const [record, address, code] = b.params as [Node, Node, Node];
+    store64(b, L.NEXT, address);
+    store32(b, L.EXIT_RECORD, b.op('i32.add', record, b.i32(L.RECORD_BYTES)));
+    b.return(code);
+  });
+
+  define('raise', { params: ['i32', 'i32', 'i32'], results: ['i32'] }, (b) => {
+    const [record, vector, error] = b.params as [Node, Node, Node];
+    store32(b, L.FAULT_VECTOR, vector);
+    store32(b, L.FAULT_ERROR, error);
+    b.returnCall(exit, record, b.i32(L.EXIT_FAULT));
+  });
+
+  /** Record of a linear address, or 0 when it is not decoded (or not in the TLB). Makes its page the current one. */
+  const find = define('find', { params: ['i64'], results: ['i32'] }, (b) => {
+    const [address] = b.params as [Node];
+    const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', address, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
+    const entry = b.op('i32.add', load32(b, L.TLB_CODE), index);
+    const page = b.op('i64.and', address, b.i64(-4096));
+    b.if(b.op('i64.ne', b.load('i64.load', entry), page), () => b.return(b.i32(0)));
+    store64(b, L.PAGE_BASE, page);
+    const offset = b.op('i32.shl', b.op('i32.and', b.op('i32.wrap_i64', address), b.i32(4095)), b.i32(2));
+    b.return(b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
+  });
+
+  /**
+   * Goes to a record: `counted` is the address up to which records have been executed. The budget is kept as the
+   * address where it would end in straight-line execution, so a jump only moves it.
+   */
+  const land = (b: FunctionBuilder, target: Node, counted: Node): void => {
+    const deadline = b.op('i32.add', load32(b, L.DEADLINE), b.op('i32.sub', target, counted));
+    store32(b, L.DEADLINE, deadline);
+    b.if(b.op('i32.lt_s', b.op('i32.sub', deadline, target), b.i32(RUN_LIMIT * L.RECORD_BYTES)), () => {
+      b.returnCall(exit, target, b.i32(L.EXIT_BUDGET));
+    });
+    dispatch(b, target);
+  };
+  const after = (b: FunctionBuilder, record: Node): Node => b.op('i32.add', record, b.i32(L.RECORD_BYTES));
+
+  const jumpTo = define('jumpTo', { params: ['i32', 'i64'], results: ['i32'] }, (b) => {
+    const [record, address] = b.params as [Node, Node];
+    const target = b.call(find, address);
+    b.if(b.op('i32.eqz', target), () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LOOKUP)));
+    land(b, target, after(b, record));
+  });
+
+  /** A relative jump: by the link when its target is in this page and known, else by lookup. */
+  define('jumpNear', HANDLER, (b) => {
+    const [record] = b.params as [Node];
+    const link = b.load('i32.load', record, L.R_LINK);
+    b.if(b.op('i32.eqz', link), () => {
+      const address = b.op('i64.add', pageBase(b), b.load('i64.load32_s', record, L.R_DISP));
+      const inPage = b.op('i32.lt_u', b.load('i32.load', record, L.R_DISP), b.i32(4096));
+      b.if(inPage, () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LINK)));
+      b.returnCall(jumpTo, record, address);
+    });
+    land(b, link, after(b, record));
+  });
+
+  /** The same instruction once more. */
+  define('again', HANDLER, (b) => {
+    const [record] = b.params as [Node];
+    land(b, record, after(b, record));
+  });
+
+  // Handlers with fixed numbers
+
+  define('stale', HANDLER, (b) => b.returnCall(exit, b.params[0]!, b.i32(L.EXIT_LOOKUP)));
+  define('stop', HANDLER, (b) => b.returnCall(exit, b.params[0]!, b.i32(L.EXIT_STOP)));
+  define('cross', HANDLER, (b) => b.returnCall(exit, b.params[0]!, b.i32(L.EXIT_CROSS)));
+  define('undefined', HANDLER, (b) => {
+    b.returnCall(callees['raise']!, b.params[0]!, b.i32(6), b.i32(0));
+  });
+  define('tooLong', HANDLER, (b) => b.returnCall(callees['raise']!, b.params[0]!, b.i32(13), b.i32(0)));
+  /** End of a run: goes on at its offset, which is decoded elsewhere. Not an instruction, not counted. */
+  define('end', HANDLER, (b) => {
+    const [record] = b.params as [Node];
+    const address = b.op('i64.add', pageBase(b), b.load('i64.load16_u', record, L.R_OFFSET));
+    const target = b.call(find, address);
+    b.if(b.op('i32.eqz', target), () => {
+      store64(b, L.NEXT, address);
+      store32(b, L.EXIT_RECORD, record);
+      b.return(b.i32(L.EXIT_LOOKUP));
+    });
+    land(b, target, record);
+  });
+
+  module.exportFunction(
+    'enter',
+    define('enter', HANDLER, (b) => dispatch(b, b.params[0]!)),
+  );
+  module.exportFunction('find', find);
+  return callees;
+}

@@ -1,0 +1,66 @@
+/** Which shapes of which encodings there are, and their handler numbers. */
+import { ENCODINGS } from '../isa/table.ts';
+import type { Encoding } from '../isa/encoding.ts';
+import type { MemoryKind, Variant } from '../ops.ts';
+import { H_FIRST } from '../runtime/layout.ts';
+
+const SIZES = [16, 32, 64] as const;
+const MEMORY: readonly MemoryKind[] = ['none', 'simple', 'general'];
+const REPS = ['none', 'rep', 'repne'] as const;
+const PER_ENCODING = SIZES.length * MEMORY.length * REPS.length * 2;
+
+function key(encoding: number, size: number, memory: number, rep: number, long: boolean): number {
+  return (((encoding * 3 + size) * 3 + memory) * 3 + rep) * 2 + (long ? 1 : 0);
+}
+
+/** Whether ModRM of this encoding may name memory. */
+export function mayAddressMemory(encoding: Encoding): boolean {
+  return encoding.operands.some(({ letter }) => 'EWQMO'.includes(letter)) && encoding.form !== 'reg' && !encoding.row.registerForm;
+}
+
+function variantsOf(encoding: Encoding): Variant[] {
+  const { row } = encoding;
+  const variants: Variant[] = [];
+  const memoryKinds: MemoryKind[] = [];
+  const onlyMemory = encoding.form === 'mem' || encoding.operands.some(({ letter }) => letter === 'O');
+  if (row.addressed) memoryKinds.push('simple', 'general');
+  else {
+    if (!onlyMemory) memoryKinds.push('none');
+    if (mayAddressMemory(encoding)) memoryKinds.push('simple', 'general');
+  }
+  for (const long of row.modal ? [true, false] : [true]) {
+    if (long ? row.no64 && row.modal : row.only64 && row.modal) continue;
+    for (const operandSize of encoding.sized ? SIZES : ([32] as const)) {
+      if (row.modal && (long ? row.stack64 && operandSize === 32 : operandSize === 64)) continue;
+      for (const memory of memoryKinds) {
+        if (memory === 'simple' && (!long || row.no64)) continue;
+        for (const rep of row.string ? REPS : (['none'] as const)) variants.push({ encoding, operandSize, memory, long, rep });
+      }
+    }
+  }
+  return variants;
+}
+
+/** Every variant, numbered: `all[i]` has handler number `H_FIRST + i`. */
+export class Variants {
+  readonly all: readonly Variant[];
+  readonly #numbers: Uint16Array;
+
+  constructor() {
+    this.all = ENCODINGS.flatMap(variantsOf);
+    this.#numbers = new Uint16Array(ENCODINGS.length * PER_ENCODING);
+    this.all.forEach(({ encoding, operandSize, memory, rep, long }, i) => {
+      this.#numbers[key(encoding.number, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long)] = H_FIRST + i;
+    });
+  }
+
+  /**
+   * Handler number of a shape. `size` is 0, 1, 2 for 16, 32, 64 bits; `memory` 0 none, 1 simple, 2 general; `rep` 0, 1, 2.
+   * Shapes that do not depend on size, mode or repetition accept any.
+   */
+  number(encoding: Encoding, size: number, memory: number, rep: number, long: boolean): number {
+    return this.#numbers[
+      key(encoding.number, encoding.sized ? size : 1, memory, encoding.row.string ? rep : 0, encoding.row.modal ? long : true)
+    ]!;
+  }
+}

@@ -1,0 +1,17 @@
+/** All rows, in the order in which they are tried: earlier ones win where encodings overlap. */
+import { ALU } from './alu.ts';
+import { BITS } from './bits.ts';
+import { BRANCH } from './branch.ts';
+import { parseEncoding, type Encoding } from './encoding.ts';
+import { MOVE } from './move.ts';
+import { MULDIV } from './muldiv.ts';
+import type { Row } from './row.ts';
+import { SHIFT } from './shift.ts';
+import { STRING } from './string.ts';
+import { SYSTEM } from './system.ts';
+
+export const ROWS: readonly Row[] = [...ALU, ...MOVE, ...BRANCH, ...SHIFT, ...MULDIV, ...BITS, ...STRING, ...SYSTEM];
+
+export const ENCODINGS: readonly Encoding[] = ROWS.flatMap((row) => row.encodings.map((text) => ({ row, text }))).map(
+  ({ row, text }, number) => parseEncoding(row, text, number),
+);
