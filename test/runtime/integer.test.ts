@@ -38,7 +38,7 @@ const operands: Generator = (view, at, random) => {
 let judge: Judge;
 beforeAll(async () => {
   judge = await Judge.create(0, PRELUDE, operations);
-});
+}, 120_000);
 afterAll(() => judge.dispose());
 
 test.each(operations)('$name gives what the host processor gives', (operation) => {

@@ -212,7 +212,7 @@ const unmasked = (random: Random) => (random.below(64) << 7) | (random.below(4) 
 let judge: Judge;
 beforeAll(async () => {
   judge = await Judge.create(2, PRELUDE, operations);
-});
+}, 120_000);
 afterAll(() => judge.dispose());
 
 const CASES = Number(process.env['RUNTIME_CASES'] ?? 40_000);

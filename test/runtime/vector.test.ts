@@ -79,7 +79,7 @@ function operands(operation: NativeOperation): Generator {
 let judge: Judge;
 beforeAll(async () => {
   judge = await Judge.create(3, PRELUDE, operations);
-});
+}, 120_000);
 afterAll(() => judge.dispose());
 
 test.each(operations)('$name gives what the host processor gives', (operation) => {

@@ -127,7 +127,7 @@ const packedDecimal: Generator = (view, at, random) => {
 let judge: Judge;
 beforeAll(async () => {
   judge = await Judge.create(1, PRELUDE, [...operations, fbld, constants]);
-});
+}, 120_000);
 afterAll(() => judge.dispose());
 
 const CASES = Number(process.env['RUNTIME_CASES'] ?? 100_000);
