@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { DELIVERY_EXTINT, DELIVERY_FIXED, DELIVERY_INIT, DELIVERY_LOWEST, DELIVERY_NMI } from '../machine/apic.ts';
 import { BROADCAST } from '../machine/apic.ts';
+import { saveDevice } from '../machine/device.ts';
 import { TestClock } from '../machine/testing/clock.ts';
 import { deviceSuite } from '../machine/testing/device-suite.ts';
+import { seededRandom } from '../machine/testing/random.ts';
 import { RecordingLine } from '../machine/testing/recorders.ts';
 import { SystemApicBus } from './apic-bus.ts';
 import { LocalApic } from './local-apic.ts';
@@ -412,6 +414,22 @@ describe('errors', () => {
 });
 
 describe('x2APIC', () => {
+  test('any MSR traffic gives a value or a refusal, and a state that can be saved', () => {
+    const random = seededRandom(7);
+    const { apic, clock } = x2(2);
+    const registers = [0x1b, 0x6e0, ...Array.from({ length: 0x40 }, (_, i) => 0x800 + i)];
+    for (let i = 0; i < 20_000; i++) {
+      const index = registers[random(registers.length)]!;
+      const value = (BigInt(random(4) === 0 ? random(2 ** 32) : 0) << 32n) | BigInt(random(2 ** random(33)));
+      apic.writeMsr(index, value);
+      const read = apic.readMsr(index);
+      if (read !== undefined) expect(BigInt.asUintN(64, read)).toBe(read);
+      if (random(4) === 0) apic.acknowledge();
+      if (random(8) === 0) clock.advance(random(100_000));
+    }
+    expect(apic.schema.save(apic.schema.load(saveDevice(apic)))).toEqual(saveDevice(apic));
+  });
+
   test('is entered from xAPIC, and left only by disabling', () => {
     const { apic } = bench();
     expect(apic.readMsr(0x1b)).toBe(0xfee0_0900n);
