@@ -42,10 +42,11 @@ function weight(char: string | undefined): number {
   return /[A-Za-z]/.test(char) ? code : code + 256;
 }
 
+const digit = (char: string | undefined): boolean => char !== undefined && char >= '0' && char <= '9';
+
 function compareParts(a: string, b: string): number {
   let i = 0;
   let j = 0;
-  const digit = (char: string | undefined) => char !== undefined && char >= '0' && char <= '9';
   while (i < a.length || j < b.length) {
     while ((i < a.length && !digit(a[i])) || (j < b.length && !digit(b[j]))) {
       const order = weight(a[i]) - weight(b[j]);

@@ -1,0 +1,47 @@
+// Makes dist/: the bundled command line and, where it exists, the engine's compiled runtime. Does nothing when dist/ is newer
+// than all sources, unless told `--force`.
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const output = join(root, 'dist/daybreak.js');
+const runtime = join(root, 'src/x86/runtime/index.ts');
+
+function newest(path) {
+  const found = statSync(path);
+  if (!found.isDirectory()) return found.mtimeMs;
+  return readdirSync(path)
+    .filter((name) => !name.endsWith('.test.ts'))
+    .reduce((latest, name) => Math.max(latest, newest(join(path, name))), found.mtimeMs);
+}
+
+export async function build(force = false) {
+  const inputs = ['src', 'scripts', 'package.json', 'package-lock.json'].map((name) => newest(join(root, name)));
+  if (!force && existsSync(output) && statSync(output).mtimeMs > Math.max(...inputs)) return;
+  mkdirSync(join(root, 'dist'), { recursive: true });
+  if (existsSync(runtime)) {
+    const { buildRuntime } = await import('./build-runtime.mjs');
+    await buildRuntime();
+    copyFileSync(join(root, 'build/runtime.wasm'), join(root, 'dist/runtime.wasm'));
+  }
+  const { build: bundle } = await import('esbuild');
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  // The command line comes last: it is what says that all is up to date. Packages stay outside, as npm installed them.
+  await bundle({
+    absWorkingDir: root,
+    entryPoints: ['src/cli/daybreak.ts'],
+    outfile: output,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    packages: 'external',
+    sourcemap: 'linked',
+    banner: { js: '#!/usr/bin/env node' },
+    define: { DAYBREAK_VERSION: JSON.stringify(version) },
+    logLevel: 'warning',
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build(process.argv.includes('--force'));

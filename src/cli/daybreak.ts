@@ -1,0 +1,4 @@
+/** Entry of the `daybreak` program. */
+import { runProcess } from './main.ts';
+
+await runProcess();

@@ -1,0 +1,53 @@
+/** What the command line takes from this process and hands on: nothing below it looks at `process`. */
+import { homedir } from 'node:os';
+import type { Log } from '../base/log.ts';
+import { NodeClock } from '../node/clock.ts';
+import { NodeFetch } from '../node/fetch.ts';
+import { NodeFiles } from '../node/files.ts';
+import { NodeTerminal } from '../node/terminal.ts';
+import type { WallClock } from '../platform/clock.ts';
+import type { Fetch } from '../platform/fetch.ts';
+import type { Files } from '../platform/files.ts';
+import type { Terminal } from '../platform/terminal.ts';
+import { startMachine, type StartMachine } from './machine.ts';
+import { Messages } from './messages.ts';
+
+export interface Host {
+  readonly files: Files;
+  readonly fetch: Fetch;
+  readonly clock: WallClock;
+  readonly terminal: Terminal;
+  readonly messages: Messages;
+  readonly log: Log;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** XDG_CACHE_HOME/daybreak: can be made again. */
+  readonly cacheDirectory: string;
+  /** XDG_STATE_HOME/daybreak: what we remember. */
+  readonly stateDirectory: string;
+  readonly startMachine: StartMachine;
+  /** Aborted by SIGINT, SIGTERM, SIGHUP; `reason` is the signal's name. */
+  readonly signal: AbortSignal;
+}
+
+/** XDG Base Directory Specification: a relative path in the variable is to be ignored. */
+export function xdgDirectory(value: string | undefined, fallback: string): string {
+  return `${value?.startsWith('/') || /^[A-Za-z]:[\\/]/.test(value ?? '') ? value : fallback}/daybreak`;
+}
+
+export function nodeHost(signal: AbortSignal): Host {
+  const { env } = process;
+  const messages = new Messages(process.stderr, env);
+  return {
+    files: new NodeFiles(),
+    fetch: new NodeFetch({ environment: env }),
+    clock: new NodeClock(),
+    terminal: new NodeTerminal(),
+    messages,
+    log: (level, component, text) => messages.log(level, component, text),
+    environment: env,
+    cacheDirectory: xdgDirectory(env['XDG_CACHE_HOME'], `${homedir()}/.cache`),
+    stateDirectory: xdgDirectory(env['XDG_STATE_HOME'], `${homedir()}/.local/state`),
+    startMachine,
+    signal,
+  };
+}

@@ -1,0 +1,154 @@
+/** `daybreak boot`: the bare machine, for people who know QEMU. */
+import { VmError } from '../../base/errors.ts';
+import { parseMemory, parseVerb, text } from '../arguments.ts';
+import { attach, ESCAPE_HINT } from '../console.ts';
+import { EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
+import type { Host } from '../host.ts';
+import type { MachineEnd } from '../machine.ts';
+import type { Appender } from '../../platform/files.ts';
+
+export const BOOT_HELP = `Usage: daybreak boot --kernel FILE [options]
+
+Starts a machine with this kernel: a Linux bzImage, an ELF with a PVH note, or a multiboot ELF.
+
+Options:
+  --kernel FILE       the kernel
+  --initrd FILE       an initial RAM disk; may be given several times, they follow each other
+  --append TEXT       the kernel's command line
+  --memory SIZE       in MiB or with a unit: 512, 2G (default: 512)
+  --disk FILE[,ro]    a raw disk image; may be given several times
+  --cpu MODEL         x86-64-v2, x86-64-v3, max
+  --accel NAME        interpreter
+  --serial WHERE      the first serial port: stdio, file:FILE, none (default: stdio)
+  --no-reboot         a reset ends the machine
+  --debug-exit        add the isa-debug-exit device at port 0xf4
+  --stats             print figures at the end
+  -h, --help          this text
+
+On a terminal, ${ESCAPE_HINT}.
+Exit status: 0 the guest powered off, or was left by the escape key; (VALUE << 1) | 1 by debug-exit;
+1 daybreak failed, or the guest reset under --no-reboot; 2 wrong usage; 128 + N ended by signal N.
+`;
+
+export async function bootVerb(host: Host, args: readonly string[]): Promise<number> {
+  const { values, positionals, command } = parseVerb('boot', args, {
+    kernel: { type: 'string' },
+    initrd: { type: 'string', multiple: true },
+    append: { type: 'string' },
+    memory: { type: 'string' },
+    disk: { type: 'string', multiple: true },
+    cpu: { type: 'string' },
+    accel: { type: 'string' },
+    serial: { type: 'string' },
+    'no-reboot': { type: 'boolean' },
+    'debug-exit': { type: 'boolean' },
+    stats: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  if (values['help']) {
+    host.terminal.write(new TextEncoder().encode(BOOT_HELP));
+    return EXIT_OK;
+  }
+  if (positionals.length > 0 || command)
+    throw new VmError('usage', `boot: unexpected argument ${[...positionals, ...(command ?? [])][0] ?? '--'}`);
+  const kernelPath = text(values, 'kernel');
+  if (kernelPath === undefined) throw new VmError('usage', 'boot: expected --kernel FILE (daybreak boot --help)');
+  const memoryBytes = parseMemory(text(values, 'memory') ?? '512');
+  const serial = text(values, 'serial') ?? 'stdio';
+  if (serial !== 'stdio' && serial !== 'none' && !/^file:./.test(serial)) {
+    throw new VmError('usage', `--serial ${serial}: expected stdio, file:FILE or none`);
+  }
+  const [cpu, accelerator] = [text(values, 'cpu'), text(values, 'accel')];
+  const log = serial.startsWith('file:') ? new FileOutput(await host.files.append(serial.slice(5), 0)) : undefined;
+  try {
+    const machine = await host.startMachine({
+      kernel: await required(host, kernelPath),
+      initrds: await Promise.all(list(values['initrd']).map((path) => required(host, path))),
+      commandLine: text(values, 'append') ?? '',
+      memoryBytes,
+      ...(cpu !== undefined && { cpu }),
+      ...(accelerator !== undefined && { accelerator }),
+      disks: list(values['disk']).map((disk) => ({ path: disk.replace(/,ro$/, ''), readOnly: disk.endsWith(',ro') })),
+      console: 'serial',
+      output: (data) => {
+        if (serial === 'stdio') host.terminal.write(data);
+        else log?.write(data);
+      },
+      noReboot: values['no-reboot'] === true,
+      debugExit: values['debug-exit'] === true,
+      log: host.log,
+    });
+    const end =
+      serial === 'stdio'
+        ? await attach(host.terminal, machine, host.messages, { endOfInput: 'nothing', signal: host.signal })
+        : await unattached(machine, host.signal);
+    if (values['stats']) {
+      const { instructions, details } = machine.stats();
+      host.messages.line(`instructions: ${instructions}`);
+      for (const [name, value] of Object.entries(details ?? {})) host.messages.line(`${name}: ${value}`);
+    }
+    return statusOf(end);
+  } finally {
+    await log?.close();
+  }
+}
+
+/** What `boot` exits with. */
+export function statusOf(end: MachineEnd): number {
+  switch (end.kind) {
+    case 'poweroff':
+    case 'stopped':
+      return EXIT_OK;
+    case 'reset':
+      return EXIT_FAILURE;
+    case 'debug-exit':
+      // As QEMU's isa-debug-exit; a process's status has 8 bits.
+      return ((end.value << 1) | 1) & 0xff;
+    case 'failed':
+      throw end.error;
+  }
+}
+
+async function unattached(machine: { ended: Promise<MachineEnd>; stop(): void }, signal: AbortSignal): Promise<MachineEnd> {
+  const stop = () => machine.stop();
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  const end = await machine.ended;
+  signal.removeEventListener('abort', stop);
+  return end;
+}
+
+async function required(host: Host, path: string): Promise<Uint8Array> {
+  const data = await host.files.read(path);
+  if (!data) throw new VmError('not-found', `cannot read ${path}: it does not exist`);
+  return data;
+}
+
+function list(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+}
+
+/** Output to a file, in order, without making the machine wait. */
+class FileOutput {
+  readonly #file: Appender;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(file: Appender) {
+    this.#file = file;
+  }
+
+  write(data: Uint8Array): void {
+    const copy = data.slice();
+    this.#last = this.#last.then(() => this.#file.write(copy));
+    // Reported by close().
+    this.#last.catch(() => {});
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#last;
+    } finally {
+      await this.#file.close();
+    }
+  }
+}

@@ -1,0 +1,149 @@
+/** `daybreak try debian`: today's Debian unstable in a machine that is thrown away. */
+import { VmError } from '../../base/errors.ts';
+import type { Files } from '../../platform/files.ts';
+import { DEFAULT_MIRROR, mirrorFromSources } from '../../snapshots/debian/apt-sources.ts';
+import { DEBIAN_ARCHIVE_KEYS } from '../../snapshots/debian/keys/archive-keys.ts';
+import { KERNEL_COMMAND_LINE, prepareDebian } from '../../snapshots/debian/prepare.ts';
+import { readKeyring } from '../../snapshots/debian/release.ts';
+import { runArchive } from '../../snapshots/debian/run-archive.ts';
+import { parseMemory, parseVerb, text } from '../arguments.ts';
+import { attach, ESCAPE_HINT } from '../console.ts';
+import { EXIT_FAILURE, EXIT_OK, EXIT_OURS } from '../exit-codes.ts';
+import type { Host } from '../host.ts';
+
+export const TRY_HELP = `Usage: daybreak try debian [options] [-- COMMAND ARGUMENT…]
+
+Fetches today's Debian unstable, verifies it, and starts a root shell in a virtual machine of its own. Nothing of it
+stays: what the machine writes goes when it ends. With a COMMAND, runs that instead and exits with its status.
+
+Options:
+  --mirror URL      Debian mirror (default: the one this system uses, else ${DEFAULT_MIRROR})
+  --memory SIZE     the machine's memory, in MiB or with a unit (default: 512)
+  --offline         use only what is in the cache
+  --strict          refuse a mirror whose state has passed its date
+  --allow-older     accept a state older than one already seen from that mirror
+  --append TEXT     add to the kernel's command line
+  --stats           print figures at the end
+  -h, --help        this text
+
+In the shell: exit or Ctrl-D powers off, ${ESCAPE_HINT}.
+Exit status: that of the COMMAND or the shell; 125 when daybreak itself fails and there is a COMMAND.
+`;
+
+const SUITE = 'unstable';
+const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/keyrings/debian-archive-keyring.gpg'];
+
+export async function tryVerb(host: Host, args: readonly string[]): Promise<number> {
+  const { values, positionals, command } = parseVerb('try', args, {
+    mirror: { type: 'string' },
+    memory: { type: 'string' },
+    append: { type: 'string' },
+    offline: { type: 'boolean' },
+    strict: { type: 'boolean' },
+    'allow-older': { type: 'boolean' },
+    stats: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  if (values['help']) {
+    host.terminal.write(new TextEncoder().encode(TRY_HELP));
+    return EXIT_OK;
+  }
+  if (positionals.length !== 1) throw new VmError('usage', 'try: expected one name (daybreak try debian)');
+  if (positionals[0] !== 'debian') throw new VmError('usage', `try: there is no ${positionals[0]} (known: debian)`);
+  if (command?.length === 0) throw new VmError('usage', 'try: expected a command behind --');
+  const memoryBytes = parseMemory(text(values, 'memory') ?? '512');
+
+  const mirror = (text(values, 'mirror') ?? (await systemMirror(host.files)) ?? DEFAULT_MIRROR).replace(/\/+$/, '');
+  const image = await prepareDebian(
+    host,
+    {
+      mirror,
+      suite: SUITE,
+      keyring: await readKeyring([...(await systemKeyring(host.files)), DEBIAN_ARCHIVE_KEYS]),
+      strict: values['strict'] === true,
+      allowOlder: values['allow-older'] === true,
+      offline: values['offline'] === true,
+      cacheDirectory: `${host.cacheDirectory}/debian`,
+      stateDirectory: `${host.stateDirectory}/debian`,
+    },
+    host.messages.progress,
+    host.signal,
+  );
+  host.signal.throwIfAborted();
+  const { terminal, messages } = host;
+  const size = terminal.size();
+  const person = terminal.inputIsTerminal && terminal.outputIsTerminal;
+  const run = await runArchive({
+    ...(command && { command }),
+    ...(size && { size }),
+    ...(terminal.outputIsTerminal && host.environment['TERM'] && { term: host.environment['TERM'] }),
+    plain: !person,
+  });
+  if (!command) {
+    messages.line(
+      `Debian ${SUITE} of ${image.date}, Linux ${image.kernelVersion}, ${image.packageCount} packages; exit powers off, ${ESCAPE_HINT}`,
+    );
+  }
+  messages.transient('starting the machine…');
+
+  let status: number | undefined;
+  let last = '';
+  const append = text(values, 'append');
+  const machine = await host.startMachine({
+    kernel: image.kernel,
+    initrds: [image.initramfs, run],
+    commandLine: append ? `${KERNEL_COMMAND_LINE} ${append}` : KERNEL_COMMAND_LINE,
+    memoryBytes,
+    console: 'virtio',
+    ...(size && { consoleSize: size }),
+    output: (data) => {
+      messages.clear();
+      // Without a status, the last words are the kernel's, and say why.
+      last = (last + new TextDecoder().decode(data)).slice(-2000);
+      terminal.write(data);
+    },
+    control: (line) => {
+      const match = /^exit (\d{1,3})$/.exec(line);
+      if (match) status = Number(match[1]);
+    },
+    noReboot: true,
+    log: host.log,
+  });
+  const end = await attach(terminal, machine, messages, { endOfInput: 'eof', signal: host.signal });
+  messages.clear();
+  if (values['stats']) {
+    const { instructions, details } = machine.stats();
+    messages.line(`instructions: ${instructions}`);
+    for (const [name, value] of Object.entries(details ?? {})) messages.line(`${name}: ${value}`);
+  }
+  if (end.kind === 'failed') throw end.error;
+  if (status !== undefined) return status;
+  if (end.kind === 'stopped') return command ? EXIT_OURS : EXIT_OK;
+  messages.error(
+    last.includes('Kernel panic')
+      ? 'the guest’s kernel gave up (its last words are above)'
+      : `the machine ended (${end.kind}) without telling how its ${command ? 'command' : 'shell'} ended`,
+  );
+  return command ? EXIT_OURS : EXIT_FAILURE;
+}
+
+/** The mirror that this system's apt uses, if it is a Debian. */
+async function systemMirror(files: Files): Promise<string | undefined> {
+  const directory = '/etc/apt/sources.list.d';
+  const names = (await files.list(directory)).filter((name) => /\.(list|sources)$/.test(name));
+  const found: [string, string][] = [];
+  for (const path of ['/etc/apt/sources.list', ...names.map((name) => `${directory}/${name}`)]) {
+    const data = await files.read(path).catch(() => undefined);
+    if (data) found.push([path, new TextDecoder().decode(data)]);
+  }
+  return mirrorFromSources(found);
+}
+
+/** The archive keys that this system trusts, if it is a Debian. */
+async function systemKeyring(files: Files): Promise<Uint8Array[]> {
+  for (const path of KEYRINGS) {
+    const data = await files.read(path).catch(() => undefined);
+    if (data) return [data];
+  }
+  return [];
+}

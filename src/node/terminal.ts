@@ -1,0 +1,108 @@
+/** `Terminal` on this process's standard input and output. */
+import type { ReadStream, WriteStream } from 'node:tty';
+import type { Disposable } from '../base/disposable.ts';
+import type { Terminal, TerminalSize } from '../platform/terminal.ts';
+
+type Input = NodeJS.ReadableStream & Partial<Pick<ReadStream, 'isTTY' | 'setRawMode' | 'unref'>>;
+type Output = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'columns' | 'rows'>> & { readonly writableLength?: number };
+
+/**
+ * Undoes what a guest's programs may have done to the screen: alternative screen, hidden cursor, mouse reports,
+ * bracketed paste, colours, application keys. xterm control sequences.
+ */
+const RESTORE_SCREEN = '\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m';
+
+export class NodeTerminal implements Terminal {
+  readonly inputIsTerminal: boolean;
+  readonly outputIsTerminal: boolean;
+  readonly #input: Input;
+  readonly #output: Output;
+  readonly #closedListeners = new Set<() => void>();
+  #closed = false;
+
+  constructor(input: Input = process.stdin, output: Output = process.stdout) {
+    this.#input = input;
+    this.#output = output;
+    this.inputIsTerminal = input.isTTY === true;
+    this.outputIsTerminal = output.isTTY === true;
+    // EPIPE, or EIO of a terminal that has gone: whoever reads has left.
+    output.on('error', () => {
+      this.#closed = true;
+      for (const listener of this.#closedListeners) listener();
+    });
+  }
+
+  size(): TerminalSize | undefined {
+    const { columns, rows } = this.#output;
+    return this.outputIsTerminal && columns && rows ? { columns, rows } : undefined;
+  }
+
+  onResize(listener: (size: TerminalSize) => void): Disposable {
+    const tell = () => {
+      const size = this.size();
+      if (size) listener(size);
+    };
+    this.#output.on('resize', tell);
+    return { dispose: () => this.#output.removeListener('resize', tell) };
+  }
+
+  raw(): Disposable {
+    if (!this.inputIsTerminal) return { dispose: () => {} };
+    this.#input.setRawMode?.(true);
+    let raw = true;
+    const restore = () => {
+      if (!raw) return;
+      raw = false;
+      process.removeListener('exit', restore);
+      try {
+        this.#input.setRawMode?.(false);
+      } catch {
+        // The terminal has gone; there is nothing to restore.
+      }
+      if (this.outputIsTerminal) this.write(new TextEncoder().encode(RESTORE_SCREEN));
+    };
+    process.on('exit', restore);
+    return { dispose: restore };
+  }
+
+  onInput(listener: (data: Uint8Array) => void, end: () => void): Disposable {
+    const input = this.#input;
+    const onData = (data: Buffer | string) => listener(typeof data === 'string' ? new TextEncoder().encode(data) : new Uint8Array(data));
+    let over = false;
+    const onEnd = () => {
+      if (over) return;
+      over = true;
+      end();
+    };
+    input.on('data', onData);
+    input.on('end', onEnd);
+    // A terminal that hung up gives EIO; a closed descriptor may give EAGAIN or EBADF.
+    input.on('error', onEnd);
+    return {
+      dispose: () => {
+        input.removeListener('data', onData);
+        input.removeListener('end', onEnd);
+        input.pause();
+        input.unref?.();
+      },
+    };
+  }
+
+  write(data: Uint8Array): void {
+    if (!this.#closed) this.#output.write(data);
+  }
+
+  drained(): Promise<void> {
+    if (this.#closed || !this.#output.writableLength) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#output.write('', () => resolve());
+      this.onClosed(resolve);
+    });
+  }
+
+  onClosed(listener: () => void): Disposable {
+    this.#closedListeners.add(listener);
+    if (this.#closed) queueMicrotask(listener);
+    return { dispose: () => this.#closedListeners.delete(listener) };
+  }
+}

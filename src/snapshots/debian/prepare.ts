@@ -1,0 +1,244 @@
+/** Everything between a mirror and a machine: today's kernel and userland of a suite, from the cache when they are there. */
+import { VmError } from '../../base/errors.ts';
+import { isSha256, sha256 } from '../../base/sha256.ts';
+import type { Files } from '../../platform/files.ts';
+import { MemoryChunkStore } from '../../storage/chunk-store.ts';
+import type { Progress } from '../progress.ts';
+import { dateOf, DebianArchive, type ArchiveHost, type ArchiveOptions } from './archive.ts';
+import { buildUserland, kernelOf, toInitramfs } from './image.ts';
+import type { DebianPackage, PackageIndex } from './packages.ts';
+import type { Release } from './release.ts';
+import { resolve } from './resolve.ts';
+import { USERLAND_VERSION, WANTED_PACKAGES } from './userland.ts';
+
+const KERNEL_META_PACKAGE = 'linux-image-cloud-amd64';
+const PARALLEL_DOWNLOADS = 6;
+const IMAGES_KEPT = 3;
+
+/**
+ * - `quiet`: printing is slow in a guest and hides the prompt.
+ * - `rcu_expedited`: nobody waits for grace periods of a machine with one processor.
+ * - `load_system_certificate_list`: 0.5 G instructions of RSA for the keys of modules that are not there.
+ * - `mitigations`, `audit`: the machine has one user, and is thrown away.
+ */
+export const KERNEL_COMMAND_LINE =
+  'console=hvc0 quiet panic=-1 mitigations=off audit=0 nokaslr rcupdate.rcu_expedited=1 initcall_blacklist=load_system_certificate_list';
+
+export interface DebianImage {
+  /** bzImage. */
+  readonly kernel: Uint8Array;
+  /** Uncompressed cpio; per-run archives may follow it. */
+  readonly initramfs: Uint8Array;
+  readonly kernelVersion: string;
+  readonly packageCount: number;
+  /** Date of the archive's state: `2026-10-30`. */
+  readonly date: string;
+}
+
+interface Manifest {
+  readonly kernel: string;
+  readonly initramfs: string;
+  readonly kernelVersion: string;
+  readonly packageCount: number;
+}
+
+export async function prepareDebian(
+  host: ArchiveHost,
+  options: ArchiveOptions,
+  progress: Progress,
+  signal?: AbortSignal,
+): Promise<DebianImage> {
+  const archive = new DebianArchive(host, options);
+  const release = await archive.release(signal);
+  try {
+    return await imageOf(host, options, archive, release, progress, signal);
+  } catch (error) {
+    if (options.offline || !isMirrorChange(error)) throw error;
+    // What the index promises is gone or different: the mirror was updated meanwhile. Once more with its new state.
+    const again = await archive.release(signal, true);
+    if (again.dateMs === release.dateMs) {
+      throw new VmError(
+        error.code,
+        `${error.message}. The mirror ${options.mirror} does not have what its own signed index promises: it is being updated or broken. Try again later, or another --mirror`,
+        error,
+      );
+    }
+    host.log('warn', 'debian', 'the mirror was updated meanwhile: starting again with its new state');
+    return imageOf(host, options, archive, again, progress, signal);
+  }
+}
+
+function isMirrorChange(error: unknown): error is VmError {
+  return error instanceof VmError && (error.code === 'bad-digest' || error.code === 'not-found');
+}
+
+async function imageOf(
+  host: ArchiveHost,
+  options: ArchiveOptions,
+  archive: DebianArchive,
+  release: Release,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<DebianImage> {
+  const { mirror, suite, cacheDirectory } = options;
+  const { file } = archive.indexOf(release);
+  const inputs = JSON.stringify([USERLAND_VERSION, WANTED_PACKAGES, mirror, suite, file.sha256]);
+  const directory = `${cacheDirectory}/images/${(await sha256(new TextEncoder().encode(inputs))).slice(0, 32)}`;
+  const date = dateOf(release.dateMs);
+  const known = await readImage(host.files, directory);
+  if (known) return { ...known, date };
+
+  const index = await archive.packages(release, counter(progress, 'package index', file.sizeBytes), signal);
+  const { packages, unmet } = resolve(index, [...index.essential().map(({ name }) => name), ...WANTED_PACKAGES]);
+  for (const sentence of unmet) host.log('warn', 'debian', sentence);
+  const kernelPackage = findKernel(index);
+  const debs = startDownloads(archive, [kernelPackage, ...packages], progress, signal);
+  try {
+    const kernel = await kernelOf(kernelPackage.filename, await debs.get(kernelPackage));
+    const store = new MemoryChunkStore();
+    const source = { mirror, suite, time: Math.floor(release.dateMs / 1000) };
+    let unpacked = 0;
+    const tree = await buildUserland(packages, debs.get, store, source, () => {
+      if (debs.allArrived()) progress({ step: 'unpacking', done: unpacked, total: packages.length, unit: 'items' });
+      unpacked++;
+    });
+    progress({ step: 'unpacking', done: unpacked, total: packages.length, unit: 'items' });
+    const initramfs = await toInitramfs(tree, store);
+    const kernelVersion = kernelPackage.name.replace(/^linux-(binary|image)-/, '');
+    const image = { kernel, initramfs, kernelVersion, packageCount: packages.length };
+    await writeImage(host.files, directory, image);
+    await pruneImages(host.files, `${cacheDirectory}/images`);
+    return { ...image, date };
+  } finally {
+    debs.stop();
+  }
+}
+
+/** The package that has the vmlinuz. From Debian 14 on kernels are split and the image is in linux-binary-VERSION. */
+export function findKernel(index: PackageIndex): DebianPackage {
+  const meta = index.get(KERNEL_META_PACKAGE);
+  const names = meta?.depends.flat().map(({ name }) => name) ?? [];
+  const version = names.map((name) => /^linux-image-(\d.*)$/.exec(name)?.[1]).find((found) => found !== undefined);
+  const found = version && (index.get(`linux-binary-${version}`) ?? index.get(`linux-image-${version}`));
+  if (!found) throw new VmError('not-found', `the archive has no kernel for ${KERNEL_META_PACKAGE}: try another mirror or another day`);
+  return found;
+}
+
+function counter(progress: Progress, step: string, total: number): (count: number) => void {
+  let done = 0;
+  return (count) => {
+    done += count;
+    progress({ step, done, total, unit: 'bytes' });
+  };
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Promise.withResolvers, which Node 20 lacks. */
+function deferred<T>(): Deferred<T> {
+  let settle: Omit<Deferred<T>, 'promise'> | undefined;
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  return { promise, ...settle! };
+}
+
+interface Downloads {
+  get(one: DebianPackage): Promise<Uint8Array>;
+  allArrived(): boolean;
+  stop(): void;
+}
+
+/** Fetches all packages, several at a time, in order; the first failure stops the rest. */
+function startDownloads(archive: DebianArchive, all: readonly DebianPackage[], progress: Progress, signal?: AbortSignal): Downloads {
+  const abort = new AbortController();
+  const onAbort = () => abort.abort();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted) abort.abort();
+  const count = counter(
+    progress,
+    'packages',
+    all.reduce((sum, one) => sum + one.sizeBytes, 0),
+  );
+  const waiting = all.map((one) => ({ one, result: deferred<Uint8Array>() }));
+  const results = new Map(waiting.map(({ one, result }) => [one, result.promise]));
+  let failure: unknown;
+  let left = all.length;
+  let next = 0;
+  const work = async () => {
+    for (let job = waiting[next++]; job; job = waiting[next++]) {
+      try {
+        if (abort.signal.aborted) throw failure ?? new VmError('cancelled', 'stopped while getting packages');
+        job.result.resolve(await archive.deb(job.one, count, abort.signal));
+        left--;
+      } catch (error) {
+        // The error that stopped the others says more than that they were stopped.
+        failure ??= error;
+        job.result.reject(failure);
+        abort.abort();
+      }
+    }
+  };
+  for (const { result } of waiting) result.promise.catch(() => {});
+  for (let i = 0; i < PARALLEL_DOWNLOADS; i++) void work();
+  return {
+    get: async (one) => {
+      const data = await results.get(one)!;
+      results.delete(one);
+      return data;
+    },
+    allArrived: () => left === 0,
+    stop: () => {
+      signal?.removeEventListener('abort', onAbort);
+      abort.abort();
+    },
+  };
+}
+
+async function readImage(files: Files, directory: string): Promise<Omit<DebianImage, 'date'> | undefined> {
+  const data = await files.read(`${directory}/image.json`);
+  const manifest = data && readManifest(data);
+  if (!manifest) return undefined;
+  const [kernel, initramfs] = await Promise.all([files.read(`${directory}/vmlinuz`), files.read(`${directory}/initramfs.cpio`)]);
+  if (!kernel || !initramfs) return undefined;
+  const [kernelDigest, initramfsDigest] = await Promise.all([sha256(kernel), sha256(initramfs)]);
+  if (kernelDigest !== manifest.kernel || initramfsDigest !== manifest.initramfs) return undefined;
+  return { kernel, initramfs, kernelVersion: manifest.kernelVersion, packageCount: manifest.packageCount };
+}
+
+function readManifest(data: Uint8Array): Manifest | undefined {
+  try {
+    const parsed = JSON.parse(new TextDecoder().decode(data)) as Partial<Manifest>;
+    const { kernel, initramfs, kernelVersion, packageCount } = parsed;
+    if (typeof kernel !== 'string' || typeof initramfs !== 'string' || !isSha256(kernel) || !isSha256(initramfs)) return undefined;
+    if (typeof kernelVersion !== 'string' || typeof packageCount !== 'number') return undefined;
+    return { kernel, initramfs, kernelVersion, packageCount };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The manifest comes last: without it the rest does not count. */
+async function writeImage(files: Files, directory: string, image: Omit<DebianImage, 'date'>): Promise<void> {
+  const { kernel, initramfs, kernelVersion, packageCount } = image;
+  const manifest: Manifest = { kernel: await sha256(kernel), initramfs: await sha256(initramfs), kernelVersion, packageCount };
+  await files.write(`${directory}/vmlinuz`, kernel);
+  await files.write(`${directory}/initramfs.cpio`, initramfs);
+  await files.write(`${directory}/image.json`, new TextEncoder().encode(`${JSON.stringify(manifest, undefined, 2)}\n`));
+}
+
+/** Keeps the newest few; each is large and can be made again. */
+async function pruneImages(files: Files, directory: string): Promise<void> {
+  const dated: { path: string; mtimeMs: number }[] = [];
+  for (const name of await files.list(directory)) {
+    const path = `${directory}/${name}`;
+    const info = await files.info(`${path}/image.json`);
+    if (info) dated.push({ path, mtimeMs: info.mtimeMs });
+  }
+  dated.sort((a, b) => b.mtimeMs - a.mtimeMs);
+  for (const { path } of dated.slice(IMAGES_KEPT)) await files.remove(path);
+}
