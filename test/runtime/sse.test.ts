@@ -106,6 +106,11 @@ const operations: NativeOperation[] = [
     c: 'RUN("pxor %%xmm0, %%xmm0", "cvtps2pi %3, %%mm0", "movq %%mm0, %0\\n movhps %%xmm0, 8+%0"); asm volatile("emms");',
   },
   { name: 'cvtpi2ps', op: 101, c: 'RUN("pxor %%xmm0, %%xmm0", "cvtpi2ps %3, %%xmm0", RESULT); asm volatile("emms");' },
+  ...['rcpss', 'rsqrtss', 'rcpps', 'rsqrtps'].map((name, n) => ({
+    name,
+    op: 110 + n,
+    c: `${n < 2 ? 'S32' : 'P'}("${name} %%xmm0, %%xmm0")`,
+  })),
 ];
 
 const FORMATS = [

@@ -14,3 +14,4 @@ export * from './crc';
 export * from './sha';
 export * from './packedinteger';
 export * from './strings';
+export * from './approximate';

@@ -9,3 +9,4 @@ export * from '../crc';
 export * from '../sha';
 export * from '../packedinteger';
 export * from '../strings';
+export * from '../approximate';

@@ -278,6 +278,18 @@ export function sseCase(op: i32, src: i32, dst: i32): void {
     case 101:
       v128.store(r, f.sse_i32x2_to_f32x2(a));
       break;
+    case 110:
+      store<u32>(r, f.sse_rcp_f32(load<u32>(src)));
+      break;
+    case 111:
+      store<u32>(r, f.sse_rsqrt_f32(load<u32>(src)));
+      break;
+    case 112:
+      v128.store(r, f.sse_rcp_f32x4(a));
+      break;
+    case 113:
+      v128.store(r, f.sse_rsqrt_f32x4(a));
+      break;
   }
   store<i32>(dst, load<i32>(MXCSR), 32);
   const fault = load<i32>(SSE_FAULT);
