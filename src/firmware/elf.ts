@@ -93,6 +93,11 @@ export function parseElf(file: Uint8Array, name: string): Elf {
     if (memorySize > 0) segments.push({ index, vaddr: word(at + vaddrAt!), paddr, data, memorySize });
   }
   if (segments.length === 0) throw bad('it has nothing to load');
+  const byAddress = segments.toSorted((a, b) => a.paddr - b.paddr);
+  for (const [i, { index, paddr, memorySize }] of byAddress.entries()) {
+    const next = byAddress[i + 1];
+    if (next && paddr + memorySize > next.paddr) throw bad(`segments ${index} and ${next.index} overlap in memory`);
+  }
 
   const entry = physicalEntry(word(24), segments);
   if (entry === undefined) throw bad(`its entry point 0x${word(24).toString(16)} lies in no loaded segment`);

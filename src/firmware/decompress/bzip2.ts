@@ -3,6 +3,7 @@ import { Malformed, Output, type OutputLimits } from './output.ts';
 
 const BLOCK_MAGIC = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
 const END_MAGIC = [0x17, 0x72, 0x45, 0x38, 0x50, 0x90];
+const BLOCK_UNIT = 100_000;
 const GROUP = 50;
 const CODE_MAX = 20;
 const RUN_B = 1;
@@ -206,11 +207,12 @@ const isMagic = (magic: readonly number[], expected: readonly number[]): boolean
 
 export function unpackBzip2(data: Uint8Array, limits: OutputLimits): Uint8Array {
   const output = new Output(limits);
+  const largest = new Uint32Array(9 * BLOCK_UNIT);
   let at = 0;
   do {
     const level = (data[at + 3] ?? 0) - 0x30;
     if (level < 1 || level > 9) throw new Malformed('has an unknown block size');
-    const block = new Uint32Array(level * 100_000);
+    const block = largest.subarray(0, level * BLOCK_UNIT);
     const bits = new BitReader(data, at + 4);
     for (;;) {
       const magic = Array.from({ length: 6 }, () => bits.read(8));

@@ -3,6 +3,7 @@ import { LzmaDecoder } from './lzma.ts';
 import { Malformed, Output, type OutputLimits } from './output.ts';
 
 const HEADER = 13;
+const ANY_LITERAL_BITS = 12;
 const STEP = 1 << 20;
 const UNKNOWN_SIZE = 0xffff_ffff_ffff_ffffn;
 
@@ -13,7 +14,7 @@ export function unpackLzmaAlone(data: Uint8Array, limits: OutputLimits): Uint8Ar
   if (size !== Infinity && size > limits.maximumBytes)
     throw new Malformed(`unpacks to ${size} bytes (at most ${limits.maximumBytes} are accepted)`);
   const decoder = new LzmaDecoder();
-  decoder.setProperties(data[0]!);
+  decoder.setProperties(data[0]!, ANY_LITERAL_BITS);
   const output = new Output(limits);
   let at = decoder.start(data, HEADER);
   while (!decoder.ended && output.length < size) {

@@ -50,14 +50,16 @@ export class LzmaDecoder {
   pendingLength = 0;
   ended = false;
 
-  /** `byte` packs lc, lp and pb: (pb * 5 + lp) * 9 + lc. Resets everything. */
-  setProperties(byte: number): void {
+  /** `byte` packs lc, lp and pb: (pb * 5 + lp) * 9 + lc; `maxLiteralBits` bounds lc + lp. Resets everything. */
+  setProperties(byte: number, maxLiteralBits: number): void {
     if (byte >= 9 * 5 * 5) throw new Malformed(`has impossible properties ${byte}`);
     this.#lc = byte % 9;
     const lp = Math.floor(byte / 9) % 5;
     this.#lpMask = (1 << lp) - 1;
     this.#posMask = (1 << Math.floor(byte / 45)) - 1;
-    this.#probs = new Uint16Array(LITERALS + LITERAL_SIZE * 2 ** (this.#lc + lp));
+    if (this.#lc + lp > maxLiteralBits) throw new Malformed(`has impossible properties ${byte}`);
+    const size = LITERALS + LITERAL_SIZE * 2 ** (this.#lc + lp);
+    if (this.#probs.length !== size) this.#probs = new Uint16Array(size);
     this.reset();
   }
 

@@ -108,6 +108,8 @@ function indexEnd(data: Uint8Array, start: number): number {
   return at + 4;
 }
 
+/** lc + lp are at most 4 in LZMA2. */
+const LZMA2_LITERAL_BITS = 4;
 const LZMA2_END = 0x00;
 const LZMA2_COPY_RESET = 0x01;
 const LZMA2_COPY = 0x02;
@@ -137,7 +139,7 @@ function unpackLzma2(data: Uint8Array, start: number, output: Output): number {
     const size = ((control & 0x1f) << 16) + low;
     const packed = ((data[at + 3]! << 8) | data[at + 4]!) + 1;
     at += 5;
-    if (reset >= 2) lzma.setProperties(data[at++]!);
+    if (reset >= 2) lzma.setProperties(data[at++]!, LZMA2_LITERAL_BITS);
     else if (reset === 1) lzma.reset();
     const end = at + packed;
     if (end > data.length) throw new Malformed('is cut off');

@@ -56,11 +56,12 @@ export function unpackZstd(packed: Uint8Array, limits: OutputLimits): Uint8Array
   const view = new DataView(data.buffer);
   const output = new Output(limits);
   const cursor: Cursor = { data, at: SLACK, end: SLACK + packed.length };
+  const literals = new Uint8Array(BLOCK_MAX + SLACK);
   while (cursor.at < cursor.end) {
     if (cursor.at + 8 > cursor.end) throw new Malformed('is cut off');
     const magic = view.getUint32(cursor.at, true);
     cursor.at += 4;
-    if (magic === FRAME_MAGIC) unpackFrame(cursor, view, output);
+    if (magic === FRAME_MAGIC) unpackFrame(cursor, view, output, literals);
     else if ((magic & ~0xf) >>> 0 === SKIPPABLE_MAGIC) cursor.at += 4 + view.getUint32(cursor.at, true);
     else throw new Malformed(`has an unknown frame at ${cursor.at - 4 - SLACK}`);
     if (cursor.at > cursor.end) throw new Malformed('is cut off');
@@ -68,7 +69,7 @@ export function unpackZstd(packed: Uint8Array, limits: OutputLimits): Uint8Array
   return output.take();
 }
 
-function unpackFrame(cursor: Cursor, view: DataView, output: Output): void {
+function unpackFrame(cursor: Cursor, view: DataView, output: Output, literals: Uint8Array): void {
   const descriptor = readByte(cursor);
   const singleSegment = (descriptor & 0x20) !== 0;
   if (descriptor & 0x08) throw new Malformed('uses a reserved feature');
@@ -78,7 +79,7 @@ function unpackFrame(cursor: Cursor, view: DataView, output: Output): void {
   for (let i = 0; i < dictionaryBytes; i++) if (readByte(cursor) !== 0) throw new Malformed('needs a dictionary, which is not supported');
   cursor.at += sizeBytes;
 
-  const frame: Frame = { start: output.length, literals: new Uint8Array(BLOCK_MAX + SLACK), repeats: [1, 4, 8] };
+  const frame: Frame = { start: output.length, literals, repeats: [1, 4, 8] };
   for (let last = false; !last;) {
     const header = readByte(cursor) | (readByte(cursor) << 8) | (readByte(cursor) << 16);
     last = (header & 1) !== 0;
