@@ -305,6 +305,8 @@ export class Decoder {
         } else if (last.letter === 'L') low = L.YMM + ((low >> 4) & (mode === 2 ? 15 : 7)) * 32;
       }
     }
+    // The x87 opcode as the last-opcode register keeps it: SDM vol. 1, 8.1.9
+    if (map === 0 && (byte & 0xf8) === 0xd8) low = ((byte & 7) << 8) | modrm;
     const length = at - start;
     if (ripRelative) {
       base = L.PAGE_BASE;
@@ -356,6 +358,9 @@ export class Decoder {
         case 'Q':
         case 'N':
           if (!memory) rm = L.X87 + (rmNumber & 7) * 16;
+          break;
+        case 'T':
+          rm = modrm & 7;
           break;
         case 'Z': {
           const number = (byte & 7) | ((rex & 1) << 3);

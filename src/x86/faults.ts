@@ -18,3 +18,5 @@ export const ALIGNMENT = 17;
 export const XM = 19;
 /** Not a vector: the x87, SSE or AVX unit is off, and the reason (#NM or #UD) is still to be found. */
 export const UNIT_OFF = 256;
+/** Not a vector: an x87 exception is pending and CR0.NE is clear, so FERR# asks for IRQ 13 (SDM vol. 3, 2.5, NE). */
+export const FPU_ERROR = 257;

@@ -82,6 +82,8 @@ export abstract class Ops {
   abstract linearAddress(bytes: number): Node;
   /** Address (i32) of the vector or MMX register named by an operand. */
   abstract vectorAddress(operand: Operand): Node;
+  /** Number (i32) of the x87 register named by an operand, counted from the top. */
+  abstract registerNumber(operand: Operand): Node;
   abstract flagResult(): Node;
   abstract flagAux(): Node;
   /** Sets all arithmetic flags: see flags.ts. */
@@ -262,6 +264,8 @@ export abstract class Ops {
       () => {
         const size = bytes | (write && !blind ? 64 : 0);
         const flags = stack ? b.i32(size | (2 << 8)) : b.op('i32.or', b.i32(size), b.op('i32.shl', this.segmentNumber(), b.i32(8)));
+        // MMIO handlers may ask how many instructions have run.
+        this.setState32(L.EXIT_RECORD, this.recordOrZero());
         b.set(host, b.call(this.callees[write ? 'slowWrite' : 'slowRead']!, va, flags));
         b.if(this.isFalse(b.get(host)), () => this.faultRecorded());
       },

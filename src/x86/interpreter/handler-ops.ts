@@ -10,7 +10,7 @@ import type { FunctionBuilder, Node } from '../wasm/ir.ts';
 
 const FIELD: Readonly<Record<string, number>> = {
   G: L.R_REG, V: L.R_REG, P: L.R_REG, S: L.R_REG, C: L.R_REG, D: L.R_REG,
-  E: L.R_RM, R: L.R_RM, Z: L.R_RM, W: L.R_RM, U: L.R_RM, Q: L.R_RM, N: L.R_RM,
+  E: L.R_RM, R: L.R_RM, Z: L.R_RM, W: L.R_RM, U: L.R_RM, Q: L.R_RM, N: L.R_RM, T: L.R_RM,
   B: L.R_VVVV, H: L.R_VVVV, X: L.R_VVVV,
 }; // prettier-ignore
 
@@ -113,6 +113,10 @@ export class HandlerOps extends Ops {
   }
 
   vectorAddress(operand: Operand): Node {
+    return this.#fieldOf(operand);
+  }
+
+  registerNumber(operand: Operand): Node {
     return this.#fieldOf(operand);
   }
 

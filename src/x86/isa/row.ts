@@ -9,7 +9,7 @@
  * - `66`, `F2`, `F3` before `0F` are mandatory prefixes; `NP` excludes them. `REX.W` wants the W bit, `W0` its absence.
  * - `/r` means ModRM with a register operand, `/0`…`/7` ModRM with an opcode extension; `+r` the low opcode bits name a register.
  * - `mem` or `reg` after it restricts ModRM to that form; `11:010:001`-like bytes are written as second opcode byte, `/r=C1`.
- * - Operands are the letters of the SDM's opcode map (vol. 2, appendix A.2): E G I J M O R Z B V W U H P Q N S C D A,
+ * - Operands are the letters of the SDM's opcode map (vol. 2, appendix A.2): E G I J M O R Z B V W U H P Q N S C D A, or T for ST(i) in ModRM.rm,
  *   with sizes b w d q v z y x dq qq ss sd p t; or fixed registers (AL AX eAX rAX CL DX 1).
  * - `+` after an operand: read and written; `=`: only written; nothing: only read.
  */

@@ -9,8 +9,10 @@ import type { Row } from './row.ts';
 import { SHIFT } from './shift.ts';
 import { STRING } from './string.ts';
 import { SYSTEM } from './system.ts';
+import { X87 } from './x87.ts';
+import { XSAVE } from './xsave.ts';
 
-export const ROWS: readonly Row[] = [...ALU, ...MOVE, ...BRANCH, ...SHIFT, ...MULDIV, ...BITS, ...STRING, ...SYSTEM];
+export const ROWS: readonly Row[] = [...ALU, ...MOVE, ...BRANCH, ...SHIFT, ...MULDIV, ...BITS, ...STRING, ...SYSTEM, ...X87, ...XSAVE];
 
 export const ENCODINGS: readonly Encoding[] = ROWS.flatMap((row) => row.encodings.map((text) => ({ row, text }))).map(
   ({ row, text }, number) => parseEncoding(row, text, number),

@@ -15,3 +15,7 @@ export * from './sha';
 export * from './packedinteger';
 export * from './strings';
 export * from './approximate';
+export * from './transcendental80';
+export * from './x87';
+export * from './x87-state';
+export * from './xsave';

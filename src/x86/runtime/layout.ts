@@ -74,6 +74,9 @@ export const TSC_OFFSET = 0x8250;
 export const XCR0 = 0x8258;
 export const CR8 = 0x8260;
 export const XSS = 0x8268;
+/** Where the guest wants KVM's clock structures. */
+export const KVM_WALL = 0x8270;
+export const KVM_TIME = 0x8278;
 
 /** x87: control, status (without TOP), tag (one bit a register: 1 = valid), TOP, last opcode and pointers. */
 export const FCW = 0x8280;
@@ -112,8 +115,13 @@ export const TLB_LOG_COUNT = 0x8a24;
 /** Counters, for people. */
 export const COUNT_TLB_MISSES = 0x8a28;
 export const COUNT_INVALIDATIONS = 0x8a30;
+/** Where TypeScript and the runtime hand each other bytes. */
+export const TRANSFER = 0x8c00; // 1 KiB
 /** Records for an instruction that crosses a page: itself and an end. */
 export const CROSSING = 0x8b00;
+
+/** Images of processor state that cross a page are put together here. */
+export const STAGE = 0x9000; // 1 KiB
 
 // TLBs: three sets (kernel, user, kernel with AC set), each with read, write and code tables of 1024 16-byte entries.
 export const TLB = 0x10000;
