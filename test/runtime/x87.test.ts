@@ -55,6 +55,12 @@ const constants: NativeOperation = {
   }`,
 };
 
+/* FPTAN and FSINCOS push a result, unless they do nothing. */
+const transcendentals: NativeOperation[] = [
+  ...['f2xm1', 'fyl2x', 'fyl2xp1', 'fpatan', 'fsin', 'fcos'].map((name, n) => ({ name, op: 40 + n, c: `X("${name}"); keep(o, 1);` })),
+  ...['fsincos', 'fptan'].map((name, n) => ({ name, op: 46 + n, c: `X("${name}"); keep(o, ((s.sw >> 11) & 7) == 5 ? 2 : 1);` })),
+];
+
 const FORMATS = [
   [24, -126, 127],
   [53, -1022, 1023],
@@ -126,7 +132,7 @@ const packedDecimal: Generator = (view, at, random) => {
 
 let judge: Judge;
 beforeAll(async () => {
-  judge = await Judge.create(1, PRELUDE, [...operations, fbld, constants]);
+  judge = await Judge.create(1, PRELUDE, [...operations, ...transcendentals, fbld, constants]);
 }, 120_000);
 afterAll(() => judge.dispose());
 
@@ -147,4 +153,39 @@ const constantIndex: Generator = (view, at, random) => {
 
 test('constants are rounded by RC', () => {
   expect(judge.compare(constants, constantIndex, 1000, 8)).toEqual([]);
+});
+
+/** Equal apart from C1 and one unit in the last place of each result. */
+function nearlyEqual(expected: Buffer, actual: Buffer): boolean {
+  if ((expected.readUInt32LE(32) & ~0x200) !== (actual.readUInt32LE(32) & ~0x200)) return false;
+  return [0, 16].every((at) => {
+    const distance = ordinal(expected, at) - ordinal(actual, at);
+    return distance >= -1n && distance <= 1n;
+  });
+}
+
+/** Position of a real on a line where neighbours are one apart. */
+function ordinal(record: Buffer, at: number): bigint {
+  const exponent = record.readUInt16LE(at + 8);
+  const magnitude = (BigInt(exponent & 0x7fff) << 63n) + (record.readBigUInt64LE(at) & 0x7fffffffffffffffn);
+  return exponent & 0x8000 ? -magnitude : magnitude;
+}
+
+const CONTROL = 48;
+const ROUND_TO_NEAREST = ~0xc00;
+
+const roundedToNearest: Generator = (view, at, random) => {
+  twoReals(view, at, random);
+  view.setUint32(at + CONTROL, view.getUint32(at + CONTROL, true) & ROUND_TO_NEAREST, true);
+};
+
+/* The processor's own error is up to 0.58 units in the last place, and more under directed rounding. */
+test.each(transcendentals)('$name is within one unit of the host processor, and mostly equal', (operation) => {
+  expect(judge.compare(operation, twoReals, CASES, operation.op, nearlyEqual)).toEqual([]);
+  let different = 0;
+  judge.compare(operation, roundedToNearest, CASES, operation.op, (expected, actual) => {
+    if (expected.compare(actual, 0, 32, 0, 32) !== 0) different++;
+    return true;
+  });
+  expect(different / CASES).toBeLessThan(0.02);
 });

@@ -19,3 +19,4 @@ export * from './transcendental80';
 export * from './x87';
 export * from './x87-state';
 export * from './xsave';
+export * from './transcendental80';

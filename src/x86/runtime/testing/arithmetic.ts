@@ -10,3 +10,4 @@ export * from '../sha';
 export * from '../packedinteger';
 export * from '../strings';
 export * from '../approximate';
+export * from '../transcendental80';

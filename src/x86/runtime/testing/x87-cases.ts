@@ -115,6 +115,30 @@ export function x87Case(op: i32, src: i32, dst: i32): void {
     case 36:
       f.f80_constant(dst, load<i32>(src, 52), control);
       break;
+    case 40:
+      flags = f.f80_2xm1(dst, a, control);
+      break;
+    case 41:
+      flags = f.f80_yl2x(dst, a, b, control);
+      break;
+    case 42:
+      flags = f.f80_yl2xp1(dst, a, b, control);
+      break;
+    case 43:
+      flags = f.f80_patan(dst, a, b, control);
+      break;
+    case 44:
+      flags = f.f80_sin(dst, a, control);
+      break;
+    case 45:
+      flags = f.f80_cos(dst, a, control);
+      break;
+    case 46:
+      flags = f.f80_sincos(dst + 16, dst, a, control);
+      break;
+    case 47:
+      flags = f.f80_tan(dst + 16, dst, a, control);
+      break;
   }
   store<i32>(dst, flags, 32);
 }
