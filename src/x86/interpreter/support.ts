@@ -6,6 +6,7 @@ import { FunctionBuilder, type Node } from '../wasm/ir.ts';
 import type { FunctionRef, ModuleBuilder, Signature } from '../wasm/module.ts';
 import type { Callees } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
+import { VECTOR_RUNTIME } from './vector-runtime.ts';
 
 export const HANDLER: Signature = { params: ['i32'], results: ['i32'] };
 
@@ -31,6 +32,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   divideSigned128: { params: ['i64', 'i64', 'i64'], results: ['i32'] },
   pdep64: { params: ['i64', 'i64'], results: ['i64'] },
   pext64: { params: ['i64', 'i64'], results: ['i64'] },
+  ...VECTOR_RUNTIME,
   x87LoadF32: { params: ['i32'], results: [] },
   x87LoadF64: { params: ['i32'], results: [] },
   x87LoadF80: { params: ['i32'], results: [] },
@@ -52,7 +54,9 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   x87RoundToInteger: { params: [], results: [] },
   x87Scale: { params: [], results: [] },
   x87Remainder: { params: ['i32'], results: [] },
-  x87Extract: { params: [], results: [] },
+  x87Function: { params: ['i32'], results: [] },
+  x87FunctionOfTwo: { params: ['i32'], results: [] },
+  x87FunctionOfOne: { params: ['i32'], results: [] },
   x87Rotate: { params: ['i32'], results: [] },
   x87Free: { params: ['i32', 'i32'], results: [] },
   x87Initialize: { params: [], results: [] },

@@ -1,4 +1,4 @@
-/** x87 instructions: D8 to DF and WAIT. SDM vol. 2; vol. 1, chapter 8. What they do to the stack is in runtime/x87.ts. */
+/** x87 instructions: D8 to DF and WAIT. SDM vol. 2; vol. 1, chapter 8. What they do to the stack is in runtime/x87-*.ts. */
 import { FPU_ERROR, MF, NM } from '../faults.ts';
 import { AF, CF, OF, PF, SF, ZF } from '../flags.ts';
 import { RAX, type Ops } from '../ops.ts';
@@ -77,7 +77,7 @@ const integer =
   (o: Ops, host: Node): Node =>
     o.b.load(bits === 64 ? 'i64.load' : `i64.load${bits}_s`, host);
 
-/** Kinds of stores: as in runtime/x87.ts. */
+/** Kinds of stores: as in runtime/x87-move.ts. */
 const KIND = { f32: 0, f64: 1, f80: 2, i16: 3, i32: 4, i64: 5, bcd: 6, truncate16: 7, truncate32: 8, truncate64: 9 } as const;
 
 function store(bytes: number, kind: keyof typeof KIND, pops: number): Semantics {
@@ -221,12 +221,21 @@ export const X87: readonly Row[] = [
   instruction('fabs', 'D9 /=E1:', plain('x87Absolute')),
   instruction('ftst', 'D9 /=E4:', plain('x87Test')),
   instruction('fxam', 'D9 /=E5:', plain('x87Examine')),
-  instruction('fxtract', 'D9 /=F4:', plain('x87Extract')),
+  instruction('fxtract', 'D9 /=F4:', plain('x87FunctionOfOne', 0)),
   instruction('fprem1', 'D9 /=F5:', plain('x87Remainder', 1)),
   instruction('fprem', 'D9 /=F8:', plain('x87Remainder', 0)),
   instruction('fsqrt', 'D9 /=FA:', plain('x87SquareRoot')),
   instruction('frndint', 'D9 /=FC:', plain('x87RoundToInteger')),
   instruction('fscale', 'D9 /=FD:', plain('x87Scale')),
+
+  instruction('f2xm1', 'D9 /=F0:', plain('x87Function', 0)),
+  instruction('fyl2x', 'D9 /=F1:', plain('x87FunctionOfTwo', 0)),
+  instruction('fptan', 'D9 /=F2:', plain('x87FunctionOfOne', 2)),
+  instruction('fpatan', 'D9 /=F3:', plain('x87FunctionOfTwo', 2)),
+  instruction('fyl2xp1', 'D9 /=F9:', plain('x87FunctionOfTwo', 1)),
+  instruction('fsincos', 'D9 /=FB:', plain('x87FunctionOfOne', 1)),
+  instruction('fsin', 'D9 /=FE:', plain('x87Function', 1)),
+  instruction('fcos', 'D9 /=FF:', plain('x87Function', 2)),
 
   instruction('fnop', 'D9 /=D0:', () => {}),
   // FENI, FDISI (8087) and FSETPM (80287) do nothing.

@@ -5,7 +5,7 @@
  */
 import { areaForRead, areaForWrite, finishWrite } from './area';
 import * as L from './layout';
-import { ES_B, slot } from './x87';
+import { ES_B, slot } from './x87-stack';
 
 /** Writable bits of the control word; bit 6 always reads as 1. */
 const CONTROL_BITS = 0x1f3f;

@@ -5,7 +5,7 @@
  */
 import { areaForRead, areaForWrite, finishWrite } from './area';
 import * as L from './layout';
-import { slot } from './x87';
+import { slot } from './x87-stack';
 import { x87Initialize, x87InstructionOffset, x87SetControl, x87SetStatus, x87Status } from './x87-state';
 
 const X87_STATE = 1;
