@@ -352,12 +352,16 @@ export class Decoder {
           if (!memory) rm = operandLetter === 'b' ? byteRegister(rmNumber, rex) : L.GPR + rmNumber * 8;
           break;
         case 'W':
-        case 'U':
           if (!memory) rm = L.YMM + rmNumber * 32;
           break;
+        case 'U':
+          rm = L.YMM + rmNumber * 32;
+          break;
         case 'Q':
-        case 'N':
           if (!memory) rm = L.X87 + (rmNumber & 7) * 16;
+          break;
+        case 'N':
+          rm = L.X87 + (rmNumber & 7) * 16;
           break;
         case 'T':
           rm = modrm & 7;

@@ -7,12 +7,31 @@ import { MOVE } from './move.ts';
 import { MULDIV } from './muldiv.ts';
 import type { Row } from './row.ts';
 import { SHIFT } from './shift.ts';
+import { SSE_CONVERT } from './sse-convert.ts';
+import { SSE_FLOAT } from './sse-float.ts';
+import { SSE_INTEGER } from './sse-integer.ts';
+import { SSE_MOVE } from './sse-move.ts';
 import { STRING } from './string.ts';
 import { SYSTEM } from './system.ts';
 import { X87 } from './x87.ts';
 import { XSAVE } from './xsave.ts';
 
-export const ROWS: readonly Row[] = [...ALU, ...MOVE, ...BRANCH, ...SHIFT, ...MULDIV, ...BITS, ...STRING, ...SYSTEM, ...X87, ...XSAVE];
+export const ROWS: readonly Row[] = [
+  ...ALU,
+  ...MOVE,
+  ...BRANCH,
+  ...SHIFT,
+  ...MULDIV,
+  ...BITS,
+  ...STRING,
+  ...SYSTEM,
+  ...X87,
+  ...XSAVE,
+  ...SSE_MOVE,
+  ...SSE_INTEGER,
+  ...SSE_FLOAT,
+  ...SSE_CONVERT,
+];
 
 export const ENCODINGS: readonly Encoding[] = ROWS.flatMap((row) => row.encodings.map((text) => ({ row, text }))).map(
   ({ row, text }, number) => parseEncoding(row, text, number),

@@ -1,0 +1,132 @@
+/**
+ * Encodings that vector instructions come in. One description yields the legacy row, the VEX rows and, for integers, the
+ * MMX row. An opcode is written as in legacy encodings: `66 0F 38 00`.
+ */
+import type { Ops } from '../ops.ts';
+import { callRuntime, immediateByte, raiseUnmasked, setVector, vector } from '../vector.ts';
+import type { Node } from '../wasm/ir.ts';
+import { row, type Row, type RowOptions, type Semantics } from './row.ts';
+
+/** What an instruction does to one 128-bit part of its sources: `n` is 1 for the upper half of YMM. */
+export type Part = (o: Ops, a: Node, b: Node, n: number) => Node;
+export type UnaryPart = (o: Ops, a: Node, n: number) => Node;
+
+/** The 64-bit form of a 128-bit operation: of the low halves; its low half on both operands joined; or its high half. */
+type MmxForm = 'low' | 'joined' | 'high';
+
+export interface Forms {
+  /** Feature of the legacy form, beyond SSE2. */
+  readonly feature?: string;
+  /** Feature of the 256-bit form; without one there is none. */
+  readonly wide?: 'avx' | 'avx2';
+  readonly mmx?: MmxForm;
+  /** An immediate byte follows. */
+  readonly immediate?: boolean;
+  /** Raises SIMD floating-point exceptions. */
+  readonly float?: boolean;
+  /** Operand sizes where they are not whole vectors: of the source in legacy and VEX.128, and in VEX.256 encodings. */
+  readonly source?: string;
+  readonly wideSource?: string;
+  readonly unaligned?: boolean;
+}
+
+/** `VEX.128.66.0F38.WIG 00` from `66 0F 38 00`. */
+export function vex(opcode: string, length: '128' | '256' | 'LIG', w = 'WIG'): string {
+  const match = /^(NP|66|F2|F3) (0F(?: 38| 3A)?) ([0-9A-F]{2})$/.exec(opcode);
+  if (!match) throw new Error(`bug: opcode ${opcode}`);
+  return `VEX.${length}.${match[1]}.${match[2]!.replace(' ', '')}.${w} ${match[3]}`;
+}
+
+const options = ({ feature, unaligned }: Forms): RowOptions => ({
+  unit: 'sse',
+  ...(feature === undefined ? {} : { feature }),
+  ...(unaligned === undefined ? {} : { unaligned }),
+});
+
+export const AVX: RowOptions = { unit: 'avx', feature: 'avx' };
+export const AVX2: RowOptions = { unit: 'avx', feature: 'avx2' };
+
+/** The legacy row and its VEX rows, which share semantics. Operands are given without the immediate. */
+function rows(mnemonic: string, opcode: string, forms: Forms, semantics: Semantics, legacy: string, narrow: string, wide: string): Row[] {
+  const immediate = forms.immediate ? ' Ib' : '';
+  const made = [
+    row(mnemonic, `${opcode} /r: ${legacy}${immediate}`, semantics, options(forms)),
+    row(`v${mnemonic}`, `${vex(opcode, '128')} /r: ${narrow}${immediate}`, semantics, AVX),
+  ];
+  if (forms.wide) {
+    made.push(row(`v${mnemonic}`, `${vex(opcode, '256')} /r: ${wide}${immediate}`, semantics, forms.wide === 'avx' ? AVX : AVX2));
+  }
+  return made;
+}
+
+/** `destination op= source`, with VEX `destination = first op second`. */
+export function binary(mnemonic: string, opcode: string, part: Part, forms: Forms = {}): Row[] {
+  const { source = 'dq', wideSource = 'qq' } = forms;
+  const semantics: Semantics = (o) => {
+    const first = o.encoding.vex ? 1 : 0;
+    const a = vector(o, first);
+    const b = vector(o, first + 1);
+    const result = a.map((each, n) => part(o, each, b[n] ?? b[0]!, n));
+    if (forms.float) raiseUnmasked(o);
+    setVector(o, 0, result);
+  };
+  const made = rows(mnemonic, opcode, forms, semantics, `Vdq+ W${source}`, `Vdq= Hdq W${source}`, `Vqq= Hqq W${wideSource}`);
+  if (forms.mmx) made.push(mmxBinary(mnemonic, opcode.replace(/^66/, 'NP'), part, forms.mmx, forms.immediate, forms.feature));
+  return made;
+}
+
+function mmxBinary(mnemonic: string, opcode: string, part: Part, form: MmxForm, immediate = false, feature?: string): Row {
+  return row(mnemonic, `${opcode} /r: Pq+ Qq${immediate ? ' Ib' : ''}`, (o) => {
+    const [a] = vector(o, 0) as [Node];
+    const [b] = vector(o, 1) as [Node];
+    if (form === 'joined') {
+      const joined = o.b.op('i8x16.shuffle', a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+      setVector(o, 0, [part(o, joined, joined, 0)]);
+    } else {
+      const result = part(o, a, b, 0);
+      setVector(o, 0, [form === 'low' ? result : o.b.op('i8x16.shuffle', result, result, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)]);
+    }
+  }, { unit: 'mmx', ...(feature === undefined ? {} : { feature }) }); // prettier-ignore
+}
+
+/** `destination = op(source)`. */
+export function unary(mnemonic: string, opcode: string, part: UnaryPart, forms: Forms = {}): Row[] {
+  const { source = 'dq', wideSource = 'qq' } = forms;
+  const semantics: Semantics = (o) => {
+    const result = vector(o, 1).map((each, n) => part(o, each, n));
+    if (forms.float) raiseUnmasked(o);
+    setVector(o, 0, result);
+  };
+  const made = rows(mnemonic, opcode, forms, semantics, `Vdq= W${source}`, `Vdq= W${source}`, `Vqq= W${wideSource}`);
+  if (forms.mmx) {
+    const text = `${opcode.replace(/^66/, 'NP')} /r: Pq= Qq${forms.immediate ? ' Ib' : ''}`;
+    made.push(row(mnemonic, text, semantics, { ...options(forms), unit: 'mmx' }));
+  }
+  return made;
+}
+
+/** Parts by one WebAssembly operation, or by a function of the runtime without or with the immediate. */
+export const native =
+  (name: string): Part =>
+  (o, a, b) =>
+    o.b.op(name, a, b);
+export const nativeUnary =
+  (name: string): UnaryPart =>
+  (o, a) =>
+    o.b.op(name, a);
+export const runtime =
+  (name: string): Part =>
+  (o, a, b) =>
+    callRuntime(o, name, a, b);
+export const runtimeUnary =
+  (name: string): UnaryPart =>
+  (o, a) =>
+    callRuntime(o, name, a);
+export const runtimeImmediate =
+  (name: string): Part =>
+  (o, a, b) =>
+    callRuntime(o, name, a, b, immediateByte(o));
+export const runtimeUnaryImmediate =
+  (name: string): UnaryPart =>
+  (o, a) =>
+    callRuntime(o, name, a, immediateByte(o));
