@@ -97,3 +97,38 @@ export function x87DivLoop(n: i32, control: i32): f64 {
   for (let i = 0; i < n; i++) f.f80_div(0x9000, 0x9000, 0x9010, 0x37f);
   return 0;
 }
+
+export function aesencLoop(n: i32, control: i32): f64 {
+  let x = i64x2.splat(3);
+  for (let i = 0; i < n; i++) x = f.aesenc(x, x);
+  return <f64>i64x2.extract_lane(x, 0);
+}
+
+export function pclmulqdqLoop(n: i32, control: i32): f64 {
+  let x = i64x2.splat(0x123456789abcdef);
+  for (let i = 0; i < n; i++) x = f.pclmulqdq(x, x, 1);
+  return <f64>i64x2.extract_lane(x, 0);
+}
+
+export function crc32Loop(n: i32, control: i32): f64 {
+  let x: u32 = 1;
+  for (let i = 0; i < n; i++) x = f.crc32_u64(x, <u64>i);
+  return x;
+}
+
+export function sha256Loop(n: i32, control: i32): f64 {
+  let x = i64x2.splat(0x123456789abcdef);
+  for (let i = 0; i < n; i++) x = f.sha256rnds2(x, x, x);
+  return <f64>i64x2.extract_lane(x, 0);
+}
+
+export function fsinLoop(n: i32, control: i32): f64 {
+  f.f80_from_f64(0x9000, reinterpret<u64>(1.1), 0x37f);
+  for (let i = 0; i < n; i++) f.f80_sin(0x9010, 0x9000, 0x37f);
+  return 0;
+}
+
+export function fyl2xLoop(n: i32, control: i32): f64 {
+  for (let i = 0; i < n; i++) f.f80_yl2x(0x9010, 0x9000, 0x9000, 0x37f);
+  return 0;
+}
