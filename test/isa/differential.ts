@@ -11,6 +11,8 @@ import { shrink } from './shrink.ts';
 import { toleranceFor } from './tolerance.ts';
 
 const CHUNK = 4000;
+/** Failures worth a smallest case; the others are only counted. */
+const EXPLAINED = 40;
 /** Enough for any loop that the host finishes before its timer. */
 const LONG_BUDGET = 30_000_000;
 
@@ -45,6 +47,7 @@ export class Differential {
   readonly #engine: EngineCpu;
   judged = 0;
   failed = 0;
+  #explained = 0;
 
   constructor(native: NativeCpu, engine: EngineCpu) {
     this.#native = native;
@@ -75,7 +78,7 @@ export class Differential {
       if (found.length === 0) continue;
       this.failed++;
       tally.failed++;
-      if (tally.example === '') tally.example = await this.#explain(item, `seed ${seed}, case ${i}`);
+      if (tally.example === '') tally.example = await this.#explain(item, `seed ${seed}, case ${i}`, found);
     }
   }
 
@@ -92,7 +95,8 @@ export class Differential {
     return isJudgement(native!) ? differences(native!, ours, tolerance) : [];
   }
 
-  async #explain({ given, tolerance }: Item, where: string): Promise<string> {
+  async #explain({ given, tolerance }: Item, where: string, found: readonly string[]): Promise<string> {
+    if (++this.#explained > EXPLAINED) return [where, ...found].join('; ');
     const alone = await this.#judge(given, tolerance);
     if (alone.length === 0) return `${where}: only differs after the cases before it\n${disassemble(given.code, given.mode, given.rip)}`;
     const small = await shrink(given, async (c) => (await this.#judge(c, tolerance)).length > 0);

@@ -1,9 +1,10 @@
 /** Runs cases in our own processor, as native.ts runs them on the host's. */
 import { Bus } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
-import type { Accelerator, Registers, Segment, VCpu, VCpuHost } from '../../src/machine/vcpu.ts';
-import { joinFlags } from '../../src/x86/flags.ts';
+import type { Accelerator, Segment, VCpuHost } from '../../src/machine/vcpu.ts';
+import type { Cpu } from '../../src/x86/cpu.ts';
 import * as L from '../../src/x86/runtime/layout.ts';
+import { CS, DS, ES, FS, GS, SS } from '../../src/x86/state.ts';
 import { changesBetween, type Case, type Patch, type Result } from '../native/case.ts';
 import {
   CODE_FILL,
@@ -20,25 +21,16 @@ import {
   READ_ONLY_PAGE,
 } from '../native/layout.ts';
 import { loadFp, storeFp } from './engine-fp.ts';
-import {
-  buildGuest,
-  CODE_GPA,
-  CONTROL_REGISTERS,
-  DATA_GPA,
-  SEGMENTS,
-  STACK_TOP_GPA,
-  STUB_BASE,
-  TABLE_REGISTERS,
-  VECTOR_END,
-} from './guest.ts';
+import { buildGuest, CODE_GPA, CONTROL_REGISTERS, DATA_GPA, SEGMENTS, STACK_TOP_GPA, STUB_BASE, TABLE_REGISTERS } from './guest.ts';
 
 const RAM = 2 << 20;
 /** Instructions before a case counts as endless. */
 const BUDGET = 20_000;
 const WITH_ERROR_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
 const PAGE_FAULT = 14;
-const GENERAL_PROTECTION = 13;
+const UNDEFINED_OPCODE = 6;
 const IF = 0x200;
+const RF = 0x10000;
 
 const le = (value: number, bytes: number): number[] => Array.from({ length: bytes }, (_, i) => (value >>> (8 * i)) & 0xff);
 
@@ -53,7 +45,7 @@ interface Window {
 
 export class EngineCpu {
   readonly #memory: Memory;
-  readonly #vcpu: VCpu;
+  readonly #cpu: Cpu;
   readonly #state: DataView;
   readonly #data: Uint8Array;
   readonly #code: Uint8Array;
@@ -69,13 +61,20 @@ export class EngineCpu {
       pio: new Bus('pio'),
       mmio: new Bus('mmio'),
       acknowledge: () => -1,
-      tsc: (instructions) => instructions,
+      tsc: (instructions) => BigInt(instructions),
+      epochMs: 0,
+      random: () => 0n,
+      cr8: 0n,
       readMsr: () => undefined,
       writeMsr: () => false,
     };
-    this.#vcpu = accelerator.createVCpu(host);
+    this.#cpu = accelerator.createVCpu(host) as Cpu;
     this.#state = this.#memory.data;
     buildGuest(this.#memory);
+    const { tr, ldtr } = SEGMENTS;
+    const segments = { ...this.#cpu.registers().segments, tr, ldtr };
+    this.#cpu.setRegisters({ segments, ...TABLE_REGISTERS, ...CONTROL_REGISTERS });
+    this.#cpu.state.setU64(L.XCR0, 7n);
     this.#data = this.#memory.view(DATA_GPA, DATA_SIZE)!;
     this.#code = this.#memory.view(CODE_GPA, CODE_SIZE)!;
   }
@@ -91,10 +90,9 @@ export class EngineCpu {
     this.#write(this.#code, CODE_GPA, offset, Uint8Array.from(code));
     this.#codeBefore.set(code, offset);
     this.#prepareData(c);
-    this.#vcpu.setRegisters(registersOf(c));
-    loadFp(this.#state, c.fp);
+    enter(this.#cpu, c);
 
-    const exit = this.#vcpu.run(budget);
+    const exit = this.#cpu.run(budget);
     const result = this.#collect(c, exit.kind);
 
     this.#write(this.#code, CODE_GPA, offset, new Uint8Array(code.length).fill(CODE_FILL));
@@ -149,33 +147,25 @@ export class EngineCpu {
         errorCode: 0,
         cr2: 0n,
         gprs,
-        rip: u64(L.NEXT),
-        rflags: state.getUint32(L.RFLAGS, true) | joinFlags(u64(L.FLAG_RES), state.getUint32(L.FLAG_AUX, true)),
+        rip: this.#cpu.ip,
+        rflags: this.#cpu.rflags,
         selectors: Uint16Array.of(selector(1), selector(2), ...rest),
       };
     }
-    let vector = Number(u64(L.NEXT) - 1n - STUB_BASE);
-    const hasError = WITH_ERROR_CODE.has(vector);
+    const vector = Number(this.#cpu.next - 1n - STUB_BASE);
     const frame = this.#memory.hostOffset(STACK_TOP_GPA - 40, 40);
     const [rip, cs, rflags, rsp, ss] = [0, 8, 16, 24, 32].map((at) => u64(frame + at)) as [bigint, bigint, bigint, bigint, bigint];
     gprs[4] = rsp;
-    const ended = vector === VECTOR_END && [0, END_32, END_16].some((at) => (Number(rip) - 2 - at) % HIGH === END_LOW);
-    let errorCode = hasError ? Number(u64(frame - 8) & 0xffff_ffffn) : 0;
-    let faultRip = rip;
-    if (vector === VECTOR_END && !ended) {
-      // INT 81 in the case itself: the host has no such gate.
-      vector = GENERAL_PROTECTION;
-      errorCode = VECTOR_END * 8 + 2;
-      faultRip = rip - 2n;
-    }
+    const ended = vector === UNDEFINED_OPCODE && [0, END_32, END_16].some((at) => (Number(rip) - at) % HIGH === END_LOW);
     return {
       ...common,
       kind: ended ? 'end' : 'fault',
       vector: ended ? 0 : vector,
-      errorCode,
+      errorCode: WITH_ERROR_CODE.has(vector) ? Number(u64(frame - 8) & 0xffff_ffffn) : 0,
       cr2: vector === PAGE_FAULT ? u64(L.CR2) : 0n,
-      rip: faultRip,
-      rflags: Number(rflags),
+      rip,
+      // UD2 ends a case, and a fault sets RF in what it pushes.
+      rflags: ended ? Number(rflags) & ~RF : Number(rflags),
       gprs,
       // At the end they are what the runner says, which knows only what it set.
       selectors: ended ? Uint16Array.of(...initialSelectors(c), ...rest) : Uint16Array.of(Number(cs), Number(ss), ...rest),
@@ -201,32 +191,27 @@ function jumpToEnd({ mode }: Case, end: number): number[] {
   return [0xe9, ...le(END_LOW + (mode === 32 ? END_32 : 0) - (CODE_LOW + end + 5), 4)];
 }
 
-const segment = (loaded: Segment): Segment => ({ ...loaded });
-
-function registersOf(c: Case): Registers {
-  const [code, data] =
-    c.mode === 64
-      ? [SEGMENTS.code64, SEGMENTS.data]
-      : c.mode === 32
-        ? [SEGMENTS.code32, SEGMENTS.data]
-        : [SEGMENTS.code16, SEGMENTS.data16];
-  return {
-    gpr: [...c.gprs],
-    rip: BigInt(c.rip),
-    rflags: BigInt(c.rflags | IF | 2),
-    segments: {
-      cs: segment(code),
-      ss: segment(data),
-      ds: segment(data),
-      es: segment(data),
-      fs: { ...data, base: c.fsBase },
-      gs: { ...data, base: c.gsBase },
-      tr: segment(SEGMENTS.tr),
-      ldtr: segment(SEGMENTS.ldtr),
-    },
-    gdtr: TABLE_REGISTERS.gdtr,
-    idtr: TABLE_REGISTERS.idtr,
-    cr2: 0n,
-    ...CONTROL_REGISTERS,
+/** Sets what a case sets; what all share is as the constructor left it, except for what the last case's exception changed. */
+function enter(cpu: Cpu, c: Case): void {
+  const { state } = cpu;
+  const code = c.mode === 64 ? SEGMENTS.code64 : c.mode === 32 ? SEGMENTS.code32 : SEGMENTS.code16;
+  const data = c.mode === 16 ? SEGMENTS.data16 : SEGMENTS.data;
+  const load = (segment: number, { selector, limit, attributes }: Segment, base: bigint): void => {
+    state.setSelector(segment, selector);
+    state.setBase(segment, base);
+    state.setLimit(segment, limit);
+    state.setAttributes(segment, attributes);
   };
+  load(CS, code, code.base);
+  for (const segment of [SS, DS, ES]) load(segment, data, data.base);
+  load(FS, data, c.fsBase);
+  load(GS, data, c.gsBase);
+  for (let i = 0; i < 16; i++) state.setGpr(i, c.gprs[i]!);
+  state.setU32(L.CPL, 3);
+  cpu.rflags = c.rflags | IF | 2;
+  cpu.updateMode();
+  cpu.halted = false;
+  cpu.shadow = false;
+  cpu.ip = BigInt(c.rip);
+  loadFp(state.view, c.fp);
 }

@@ -22,9 +22,6 @@ const KERNEL = 0xffff_8000_0000_0000n;
 export const STACK_TOP_GPA = STACK + PAGE;
 /** Linear address of the HLT for vector 0. */
 export const STUB_BASE = KERNEL + BigInt(STUBS);
-/** Ends a case; user mode may call it. */
-export const VECTOR_END = 0x81;
-
 const PRESENT = 1n;
 const WRITABLE = 2n;
 const USER = 4n;
@@ -141,7 +138,7 @@ export function buildGuest(memory: Memory): void {
 
   for (let vector = 0; vector < 256; vector++) {
     const offset = STUB_BASE + BigInt(vector);
-    const callable = vector === 3 || vector === 4 || vector === VECTOR_END ? 3n : 0n;
+    const callable = vector === 3 || vector === 4 ? 3n : 0n;
     long(
       IDT + 16 * vector,
       (offset & 0xffffn) | (0x10n << 16n) | ((0x8en | (callable << 5n)) << 40n) | (((offset >> 16n) & 0xffffn) << 48n),
@@ -151,5 +148,5 @@ export function buildGuest(memory: Memory): void {
   bytes(STUBS, 256).fill(0xf4);
   bytes(CODE_GPA, CODE_SIZE).fill(CODE_FILL);
   bytes(END_GPA, PAGE).fill(CODE_FILL);
-  for (const at of [0, END_32, END_16]) bytes(END_GPA + at, 2).set([0xcd, VECTOR_END]);
+  for (const at of [0, END_32, END_16]) bytes(END_GPA + at, 2).set([0x0f, 0x0b]); // UD2
 }

@@ -1,0 +1,54 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+// @ts-expect-error: a build script without types
+import { buildRuntime } from '../../scripts/build-runtime.mjs';
+import { interpreter } from '../../src/x86/accelerator.ts';
+import { ENCODINGS } from '../../src/x86/isa/table.ts';
+import { NativeUnavailable } from '../native/build.ts';
+import type { Mode } from '../native/case.ts';
+import { NativeCpu } from '../native/native.ts';
+import { unjudged } from './cases.ts';
+import { coverageReport, Differential } from './differential.ts';
+import { EngineCpu } from './engine.ts';
+
+const CASES = Number(process.env['DAYBREAK_CASES'] ?? 1_000_000);
+const SEED = Number(process.env['DAYBREAK_SEED'] ?? 1);
+/** A regular expression for mnemonics, to look at some instructions only. */
+const ONLY = new RegExp(process.env['DAYBREAK_ONLY'] ?? '');
+const MODES = (process.env['DAYBREAK_MODES'] ?? '64,32,16').split(',').map(Number) as Mode[];
+const SHOWN = 40;
+
+const RUNTIME = 'build/test-runtime.wasm';
+
+let native: NativeCpu | undefined;
+let runtime: WebAssembly.Module;
+beforeAll(async () => {
+  await buildRuntime('src/x86/runtime/index.ts', RUNTIME);
+  runtime = new WebAssembly.Module(readFileSync(new URL(`../../${RUNTIME}`, import.meta.url)));
+  native = await NativeCpu.create().catch((error: unknown) => {
+    if (!(error instanceof NativeUnavailable)) throw error;
+    console.warn(`skipped: ${error.message}`);
+    return undefined;
+  });
+});
+afterAll(() => native?.dispose());
+
+test(`the engine does what the host's processor does, in ${CASES} cases`, { timeout: 3_600_000 }, async ({ skip }) => {
+  if (!native) skip();
+  const cpu = native!;
+  const encodings = ENCODINGS.filter((e) => ONLY.test(e.row.mnemonic) && !unjudged(e, cpu.features));
+  const modes = MODES.filter((mode) => mode !== 16 || cpu.features.code16);
+  const differential = new Differential(cpu, new EngineCpu(interpreter(runtime)));
+  await differential.run({ seed: SEED, cases: CASES, encodings, modes, sequences: 15 });
+
+  const folder = new URL('../../build/', import.meta.url);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(new URL('isa-coverage.txt', folder), coverageReport(differential.tallies, ENCODINGS, cpu));
+  const failures = [...differential.tallies].filter(([, { failed }]) => failed > 0);
+  const text = failures
+    .slice(0, SHOWN)
+    .map(([name, { failed, judged, example }]) => `${name}: ${failed} of ${judged} differ\n${example}\n`);
+  const compared = new Set([...differential.tallies.keys()].map((name) => name.slice(3)));
+  console.log(`${differential.judged} cases compared, ${compared.size} encodings; build/isa-coverage.txt has the list`);
+  expect(text.join('\n'), `${differential.failed} cases differ, of ${failures.length} encodings`).toBe('');
+});
