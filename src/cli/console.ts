@@ -1,11 +1,12 @@
 /** Joins the person's terminal (or a pipe) and a machine's console, until the machine ends. */
 import type { Terminal } from '../platform/terminal.ts';
 import type { MachineEnd, RunningMachine } from './machine.ts';
-import type { Messages } from './messages.ts';
 
 /** Ctrl-], as telnet and virsh have it. */
 const ESCAPE = 0x1d;
 const END_OF_FILE = 0x04;
+const FIRST_REPEAT_MS = 100;
+const LAST_REPEAT_MS = 2000;
 
 export const ESCAPE_HINT = 'Ctrl-] q leaves';
 
@@ -13,6 +14,15 @@ export interface ConsoleOptions {
   /** End of piped input is passed on to the guest's terminal as Ctrl-D. */
   readonly endOfInput: 'eof' | 'nothing';
   readonly signal: AbortSignal;
+  /** Piped input waits for this: before, the guest's terminal would echo it. */
+  readonly ready?: Promise<void>;
+}
+
+/** How it came to an end, and whether somebody here wanted it. */
+export interface ConsoleEnd {
+  readonly machine: MachineEnd;
+  /** `closed`: nobody reads our output any more. */
+  readonly by: 'guest' | 'escape' | 'closed' | 'signal' | 'hangup';
 }
 
 /**
@@ -24,44 +34,84 @@ export async function attach(
   machine: RunningMachine,
   messages: Messages,
   options: ConsoleOptions,
-): Promise<MachineEnd> {
+): Promise<ConsoleEnd> {
+  let by: ConsoleEnd['by'] = 'guest';
+  const stopBy = (reason: ConsoleEnd['by']) => () => {
+    if (by === 'guest') by = reason;
+    machine.stop();
+  };
   const keys = new EscapeKey(
     (data) => machine.input(data),
-    () => machine.stop(),
+    stopBy('escape'),
     (text) => messages.transient(text),
   );
-  const stop = () => machine.stop();
+  const stop = stopBy('signal');
   const raw = terminal.raw();
   const resize = terminal.onResize((size) => machine.resize(size));
-  const closed = terminal.onClosed(stop);
-  let atLineStart = true;
+  const closed = terminal.onClosed(stopBy('closed'));
+  const piped = new PipedInput((data) => machine.input(data), options.endOfInput);
+  void options.ready?.then(() => piped.open());
+  if (!options.ready) piped.open();
   const input = terminal.onInput(
-    (data) => {
-      if (terminal.inputIsTerminal) keys.take(data);
-      else {
-        machine.input(data);
-        if (data.length > 0) atLineStart = data[data.length - 1] === 0x0a;
-      }
-    },
-    () => {
-      if (terminal.inputIsTerminal) stop();
-      else if (options.endOfInput === 'eof') {
-        // In the middle of a line the first Ctrl-D only sends what is there.
-        machine.input(Uint8Array.from(atLineStart ? [END_OF_FILE] : [END_OF_FILE, END_OF_FILE]));
-      }
-    },
+    (data) => (terminal.inputIsTerminal ? keys.take(data) : piped.take(data)),
+    terminal.inputIsTerminal ? stopBy('hangup') : () => piped.end(),
   );
   options.signal.addEventListener('abort', stop, { once: true });
   if (options.signal.aborted) stop();
   try {
-    return await machine.ended;
+    return { machine: await machine.ended, by };
   } finally {
     options.signal.removeEventListener('abort', stop);
     input.dispose();
+    piped.dispose();
     closed.dispose();
     resize.dispose();
     raw.dispose();
     await terminal.drained();
+  }
+}
+
+/**
+ * Input that nobody types: held back until the guest is ready. Its end is Ctrl-D again and again, because the end of a
+ * file lasts, while one Ctrl-D ends one read: some programs read once more, and a shell's child may read first.
+ */
+class PipedInput {
+  readonly #send: (data: Uint8Array) => void;
+  readonly #atEnd: ConsoleOptions['endOfInput'];
+  #waiting: Uint8Array[] | undefined = [];
+  #ended = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(send: (data: Uint8Array) => void, atEnd: ConsoleOptions['endOfInput']) {
+    this.#send = send;
+    this.#atEnd = atEnd;
+  }
+
+  open(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const data of waiting) this.#send(data);
+    if (this.#ended) this.#sendEnd(FIRST_REPEAT_MS);
+  }
+
+  take(data: Uint8Array): void {
+    if (this.#waiting) this.#waiting.push(data);
+    else this.#send(data);
+  }
+
+  end(): void {
+    if (this.#atEnd === 'nothing' || this.#ended) return;
+    this.#ended = true;
+    if (!this.#waiting) this.#sendEnd(FIRST_REPEAT_MS);
+  }
+
+  dispose(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #sendEnd(repeatMs: number): void {
+    this.#send(Uint8Array.of(END_OF_FILE));
+    this.#timer = setTimeout(() => this.#sendEnd(Math.min(repeatMs * 2, LAST_REPEAT_MS)), repeatMs);
   }
 }
 

@@ -6,3 +6,5 @@ export const EXIT_USAGE = 2;
 export const EXIT_OURS = 125;
 /** By a signal: 128 + its number, as shells have it. */
 export const EXIT_SIGNAL = 128;
+/** Nobody reads our output any more: as if SIGPIPE had ended us. */
+export const EXIT_CLOSED = 141;

@@ -59,7 +59,8 @@ export class Messages {
   /** One line; a progress bar makes way for it. */
   line(text: string): void {
     this.#clear();
-    this.#put(`${printable(text)}\n`);
+    // A terminal in raw mode does not return the carriage by itself.
+    this.#put(`${printable(text)}${this.#terminal ? '\r' : ''}\n`);
   }
 
   /** Shows how far it has come: a bar on a terminal, else one line when a step is complete. */
@@ -117,7 +118,7 @@ export class Messages {
   }
 
   #finishStep(): void {
-    if (this.#shown) this.#put('\n');
+    if (this.#shown) this.#put('\r\n');
     this.#shown = false;
     this.#step = undefined;
   }

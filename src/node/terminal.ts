@@ -1,4 +1,5 @@
 /** `Terminal` on this process's standard input and output. */
+import { spawnSync } from 'node:child_process';
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { Disposable } from '../base/disposable.ts';
 import type { Terminal, TerminalSize } from '../platform/terminal.ts';
@@ -8,9 +9,10 @@ type Output = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'colum
 
 /**
  * Undoes what a guest's programs may have done to the screen: alternative screen, hidden cursor, mouse reports,
- * bracketed paste, colours, application keys. xterm control sequences.
+ * bracketed paste, colours, application keys. xterm control sequences;
+ * 1047 and not 1049, which would move the cursor when the alternative screen was not in use.
  */
-const RESTORE_SCREEN = '\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m';
+const RESTORE_SCREEN = '\x1b[?1047l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m';
 
 export class NodeTerminal implements Terminal {
   readonly inputIsTerminal: boolean;
@@ -49,6 +51,9 @@ export class NodeTerminal implements Terminal {
   raw(): Disposable {
     if (!this.inputIsTerminal) return { dispose: () => {} };
     this.#input.setRawMode?.(true);
+    // Node's raw mode leaves output processing on, which would turn a guest's LF (cursor down) into CR LF. Without
+    // stty(1) full-screen programs look wrong, no more. setRawMode(false) puts everything back.
+    if (this.outputIsTerminal) spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
     let raw = true;
     const restore = () => {
       if (!raw) return;

@@ -56,14 +56,14 @@ export async function* writeCpio(tree: Tree, store: ChunkStore): AsyncGenerator<
     else links.set(node, { ino: links.size + 1, total: 1, left: 1 });
   }
   for (const [path, node] of tree.entries()) {
-    if (path === '') continue;
     const link = links.get(node)!;
     // Content stands with the last of an inode's names.
     const content = --link.left === 0 ? await contentOf(path, node, store) : EMPTY;
     if (content.length > 0xffff_ffff)
       throw new VmError('unsupported', `/${path}: a file of 4 GiB or more does not fit into a cpio archive`);
     const device = node.type === 'char' || node.type === 'block';
-    yield header(path, {
+    // The kernel's rootfs has a root already; this gives it its mode and owner.
+    yield header(path === '' ? '.' : path, {
       ino: link.ino,
       mode: FORMAT_BITS[node.type] | node.mode,
       uid: node.uid,

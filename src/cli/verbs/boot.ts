@@ -80,7 +80,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
     });
     const end =
       serial === 'stdio'
-        ? await attach(host.terminal, machine, host.messages, { endOfInput: 'nothing', signal: host.signal })
+        ? (await attach(host.terminal, machine, { endOfInput: 'nothing', signal: host.signal })).machine
         : await unattached(machine, host.signal);
     if (values['stats']) {
       const { instructions, details } = machine.stats();

@@ -8,7 +8,7 @@ import { readKeyring } from '../../snapshots/debian/release.ts';
 import { runArchive } from '../../snapshots/debian/run-archive.ts';
 import { parseMemory, parseVerb, text } from '../arguments.ts';
 import { attach, ESCAPE_HINT } from '../console.ts';
-import { EXIT_FAILURE, EXIT_OK, EXIT_OURS } from '../exit-codes.ts';
+import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 
 export const TRY_HELP = `Usage: daybreak try debian [options] [-- COMMAND ARGUMENT…]
@@ -87,6 +87,10 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
   messages.transient('starting the machine…');
 
   let status: number | undefined;
+  let started: (() => void) | undefined;
+  const ready = new Promise<void>((resolve) => {
+    started = resolve;
+  });
   let last = '';
   const append = text(values, 'append');
   const machine = await host.startMachine({
@@ -105,11 +109,12 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
     control: (line) => {
       const match = /^exit (\d{1,3})$/.exec(line);
       if (match) status = Number(match[1]);
+      if (line === 'started') started?.();
     },
     noReboot: true,
     log: host.log,
   });
-  const end = await attach(terminal, machine, messages, { endOfInput: 'eof', signal: host.signal });
+  const { machine: end, by } = await attach(terminal, machine, { endOfInput: 'eof', signal: host.signal, ready });
   messages.clear();
   if (values['stats']) {
     const { instructions, details } = machine.stats();
@@ -118,6 +123,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
   }
   if (end.kind === 'failed') throw end.error;
   if (status !== undefined) return status;
+  if (by === 'closed') return EXIT_CLOSED;
   if (end.kind === 'stopped') return command ? EXIT_OURS : EXIT_OK;
   messages.error(
     last.includes('Kernel panic')

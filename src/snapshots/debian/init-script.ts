@@ -74,7 +74,7 @@ sub control {
 
 %ENV = (
   PATH => '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin',
-  HOME => '/root', USER => 'root', LOGNAME => 'root', SHELL => '/bin/bash', LANG => 'C.UTF-8', TERM => 'linux',
+  HOME => '/root', USER => 'root', LOGNAME => 'root', SHELL => '/bin/bash', LANG => 'C.UTF-8', TERM => -e "$run/plain" ? 'dumb' : 'linux',
 );
 my $term = content("$run/term");
 if (defined $term) {
@@ -86,7 +86,6 @@ my $words = content("$run/command");
 my @command = defined $words ? split(/\0/, $words, -1) : ('bash');
 pop @command if defined $words;
 
-control('started');
 my $child = fork;
 if (!$child) {
   syscall(112);    # setsid
@@ -110,6 +109,7 @@ if (!$child) {
     ioctl(STDIN, 0x5402, $termios);    # TCSETS
   }
   chdir '/root';
+  control('started');
   exec { $command[0] } @command;
   my $missing = $! == 2;    # ENOENT
   print STDERR "$command[0]: $!\n";
