@@ -29,12 +29,7 @@ export interface ConsoleEnd {
  * Gives the console's keys to the machine and its size changes, until it ends; then the terminal is as it was.
  * `onOutput` of the machine goes straight to the terminal and is not our business.
  */
-export async function attach(
-  terminal: Terminal,
-  machine: RunningMachine,
-  messages: Messages,
-  options: ConsoleOptions,
-): Promise<ConsoleEnd> {
+export async function attach(terminal: Terminal, machine: RunningMachine, options: ConsoleOptions): Promise<ConsoleEnd> {
   let by: ConsoleEnd['by'] = 'guest';
   const stopBy = (reason: ConsoleEnd['by']) => () => {
     if (by === 'guest') by = reason;
