@@ -38,7 +38,7 @@ export async function attach(terminal: Terminal, machine: RunningMachine, option
   const keys = new EscapeKey(
     (data) => machine.input(data),
     stopBy('escape'),
-    (text) => messages.transient(text),
+    (text) => terminal.write(new TextEncoder().encode(text)),
   );
   const stop = stopBy('signal');
   const raw = terminal.raw();
