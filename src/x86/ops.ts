@@ -120,6 +120,10 @@ export abstract class Ops {
   abstract extraSegment(offset: Node, bytes: number): Node;
   /** Linear address of the memory operand moved by some bytes. */
   abstract displaced(distance: Node, bytes: number): Node;
+  /** Linear address by element number `element` (i32) of the vector index, which has elements of `indexBytes`. */
+  abstract indexedAddress(element: Node, indexBytes: 4 | 8, bytes: number): Node;
+  /** Whether any two of the register operand, the vector index and the VEX operand are the same, as i32. */
+  abstract sameVectorRegisters(): Node;
   /** The decoded record, for the runtime; 0 where there is none. */
   abstract recordOrZero(): Node;
   /** The segment register number (0…7) of the memory operand, as i32. */

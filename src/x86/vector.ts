@@ -37,6 +37,7 @@ function checkAlignment(o: Ops, i: number): void {
  */
 export function vector(o: Ops, i: number): Node[] {
   checkAlignment(o, i);
+  if (o.isMemory(i) && o.bits(i) === 16) return [replace(o, 'i32', zeroVector(o), 0, o.narrow(o.get(i)))];
   return o.getVector(i);
 }
 

@@ -11,7 +11,7 @@ import type { FunctionBuilder, Node } from '../wasm/ir.ts';
 const FIELD: Readonly<Record<string, number>> = {
   G: L.R_REG, V: L.R_REG, P: L.R_REG, S: L.R_REG, C: L.R_REG, D: L.R_REG,
   E: L.R_RM, R: L.R_RM, Z: L.R_RM, W: L.R_RM, U: L.R_RM, Q: L.R_RM, N: L.R_RM, T: L.R_RM,
-  B: L.R_VVVV, H: L.R_VVVV, X: L.R_VVVV,
+  B: L.R_VVVV, H: L.R_VVVV, X: L.R_VVVV, L: L.R_IMM,
 }; // prettier-ignore
 
 export class HandlerOps extends Ops {
@@ -102,6 +102,16 @@ export class HandlerOps extends Ops {
   displaced(distance: Node, bytes: number): Node {
     if (this.#plain) return this.add(this.effectiveAddress(), distance);
     return this.b.call(this.callees['displacedAddress']!, this.record, distance, this.b.i32(bytes));
+  }
+
+  indexedAddress(element: Node, indexBytes: 4 | 8, bytes: number): Node {
+    return this.b.call(this.callees['gatherAddress']!, this.record, element, this.b.i32(indexBytes), this.b.i32(bytes));
+  }
+
+  sameVectorRegisters(): Node {
+    const { b } = this;
+    const [reg, index, third] = [L.R_REG, L.R_INDEX, L.R_VVVV].map((field) => this.#field16(field)) as [Node, Node, Node];
+    return b.op('i32.or', b.op('i32.or', b.op('i32.eq', reg, index), b.op('i32.eq', reg, third)), b.op('i32.eq', index, third));
   }
 
   recordOrZero(): Node {

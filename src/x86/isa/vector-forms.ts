@@ -18,7 +18,11 @@ export interface Forms {
   /** Feature of the legacy form, beyond SSE2. */
   readonly feature?: string;
   /** Feature of the 256-bit form; without one there is none. */
-  readonly wide?: 'avx' | 'avx2';
+  readonly wide?: string;
+  /** Feature of the VEX.128 form, where AVX alone is not enough. */
+  readonly vexFeature?: string;
+  /** VEX.W, where it matters. */
+  readonly w?: 'W0' | 'W1';
   readonly mmx?: MmxForm;
   /** An immediate byte follows. */
   readonly immediate?: boolean;
@@ -46,23 +50,32 @@ const options = ({ feature, unaligned }: Forms): RowOptions => ({
 export const AVX: RowOptions = { unit: 'avx', feature: 'avx' };
 export const AVX2: RowOptions = { unit: 'avx', feature: 'avx2' };
 
+/** The VEX rows. Operands are given without the immediate. */
+function vexRows(mnemonic: string, opcode: string, forms: Forms, semantics: Semantics, narrow: string, wide: string): Row[] {
+  const immediate = forms.immediate ? ' Ib' : '';
+  const made = [
+    row(mnemonic, `${vex(opcode, '128', forms.w)} /r: ${narrow}${immediate}`, semantics, {
+      unit: 'avx',
+      feature: forms.vexFeature ?? 'avx',
+    }),
+  ];
+  if (forms.wide)
+    made.push(row(mnemonic, `${vex(opcode, '256', forms.w)} /r: ${wide}${immediate}`, semantics, { unit: 'avx', feature: forms.wide }));
+  return made;
+}
+
 /** The legacy row and its VEX rows, which share semantics. Operands are given without the immediate. */
 function rows(mnemonic: string, opcode: string, forms: Forms, semantics: Semantics, legacy: string, narrow: string, wide: string): Row[] {
   const immediate = forms.immediate ? ' Ib' : '';
   const made = [
     row(mnemonic, `${opcode} /r: ${legacy}${immediate}`, semantics, options(forms)),
-    row(`v${mnemonic}`, `${vex(opcode, '128')} /r: ${narrow}${immediate}`, semantics, AVX),
+    ...vexRows(`v${mnemonic}`, opcode, forms, semantics, narrow, wide),
   ];
-  if (forms.wide) {
-    made.push(row(`v${mnemonic}`, `${vex(opcode, '256')} /r: ${wide}${immediate}`, semantics, forms.wide === 'avx' ? AVX : AVX2));
-  }
   return made;
 }
 
-/** `destination op= source`, with VEX `destination = first op second`. */
-export function binary(mnemonic: string, opcode: string, part: Part, forms: Forms = {}): Row[] {
-  const { source = 'dq', wideSource = 'qq' } = forms;
-  const semantics: Semantics = (o) => {
+function binarySemantics(part: Part, forms: Forms): Semantics {
+  return (o) => {
     const first = o.encoding.vex ? 1 : 0;
     const a = vector(o, first);
     const b = vector(o, first + 1);
@@ -70,6 +83,23 @@ export function binary(mnemonic: string, opcode: string, part: Part, forms: Form
     if (forms.float) raiseUnmasked(o);
     setVector(o, 0, result);
   };
+}
+
+/** As `binary`, without a legacy form. */
+export function vexBinary(mnemonic: string, opcode: string, part: Part, forms: Forms): Row[] {
+  return vexRows(mnemonic, opcode, forms, binarySemantics(part, forms), 'Vdq= Hdq Wdq', 'Vqq= Hqq Wqq');
+}
+
+/** As `unary`, without a legacy form. */
+export function vexUnary(mnemonic: string, opcode: string, part: UnaryPart, forms: Forms): Row[] {
+  const { source = 'dq', wideSource = 'qq' } = forms;
+  return vexRows(mnemonic, opcode, forms, unarySemantics(part, forms), `Vdq= W${source}`, `Vqq= W${wideSource}`);
+}
+
+/** `destination op= source`, with VEX `destination = first op second`. */
+export function binary(mnemonic: string, opcode: string, part: Part, forms: Forms = {}): Row[] {
+  const { source = 'dq', wideSource = 'qq' } = forms;
+  const semantics = binarySemantics(part, forms);
   const made = rows(mnemonic, opcode, forms, semantics, `Vdq+ W${source}`, `Vdq= Hdq W${source}`, `Vqq= Hqq W${wideSource}`);
   if (forms.mmx) made.push(mmxBinary(mnemonic, opcode.replace(/^66/, 'NP'), part, forms.mmx, forms.immediate, forms.feature));
   return made;
@@ -89,14 +119,18 @@ function mmxBinary(mnemonic: string, opcode: string, part: Part, form: MmxForm, 
   }, { unit: 'mmx', ...(feature === undefined ? {} : { feature }) }); // prettier-ignore
 }
 
-/** `destination = op(source)`. */
-export function unary(mnemonic: string, opcode: string, part: UnaryPart, forms: Forms = {}): Row[] {
-  const { source = 'dq', wideSource = 'qq' } = forms;
-  const semantics: Semantics = (o) => {
+function unarySemantics(part: UnaryPart, forms: Forms): Semantics {
+  return (o) => {
     const result = vector(o, 1).map((each, n) => part(o, each, n));
     if (forms.float) raiseUnmasked(o);
     setVector(o, 0, result);
   };
+}
+
+/** `destination = op(source)`. */
+export function unary(mnemonic: string, opcode: string, part: UnaryPart, forms: Forms = {}): Row[] {
+  const { source = 'dq', wideSource = 'qq' } = forms;
+  const semantics = unarySemantics(part, forms);
   const made = rows(mnemonic, opcode, forms, semantics, `Vdq= W${source}`, `Vdq= W${source}`, `Vqq= W${wideSource}`);
   if (forms.mmx) {
     const text = `${opcode.replace(/^66/, 'NP')} /r: Pq= Qq${forms.immediate ? ' Ib' : ''}`;

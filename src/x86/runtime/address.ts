@@ -30,6 +30,15 @@ export function displacedAddress(record: u32, distance: u64, access: u32): u64 {
   return segmented(<u32>load<u8>(record, L.R_SEGMENT), offset & maskOf(flags), access);
 }
 
+/** Linear address of element `n` of a gather: the index register holds signed indexes of `indexBytes` bytes. */
+export function gatherAddress(record: u32, n: u32, indexBytes: u32, access: u32): u64 {
+  const place = <u32>load<u16>(record, L.R_INDEX) + n * indexBytes;
+  const index = indexBytes == 4 ? <i64>load<i32>(place) : load<i64>(place);
+  const base = load<u64>(<u32>load<u16>(record, L.R_RM));
+  const sum = base + <u64>(index << (<i64>load<u8>(record, L.R_SCALE))) + <u64>(<i64>load<i32>(record, L.R_DISP));
+  return segmented(<u32>load<u8>(record, L.R_SEGMENT), sum & maskOf(<u32>load<u8>(record, L.R_FLAGS)), access);
+}
+
 function maskOf(flags: u32): u64 {
   return flags & L.REC_ADDRESS_32 ? 0xffffffff : flags & L.REC_ADDRESS_16 ? 0xffff : 0xffffffffffffffff;
 }
