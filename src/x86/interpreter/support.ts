@@ -40,6 +40,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   x87LoadConstant: { params: ['i32'], results: [] },
   x87LoadRegister: { params: ['i32'], results: [] },
   x87StoreRegister: { params: ['i32', 'i32'], results: [] },
+  x87StoreQuietly: { params: ['i32'], results: [] },
   x87Exchange: { params: ['i32'], results: [] },
   x87Move: { params: ['i32', 'i32'], results: [] },
   x87Arithmetic: { params: ['i32', 'i32', 'i32'], results: [] },
@@ -61,8 +62,8 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   x87Free: { params: ['i32', 'i32'], results: [] },
   x87Initialize: { params: [], results: [] },
   x87SetControl: { params: ['i32'], results: [] },
-  x87StoreEnvironment: { params: ['i32', 'i32'], results: [] },
-  x87LoadEnvironment: { params: ['i32', 'i32'], results: [] },
+  x87StoreEnvironment: { params: ['i64', 'i32', 'i32'], results: ['i32'] },
+  x87LoadEnvironment: { params: ['i64', 'i32', 'i32'], results: ['i32'] },
   x87LoadInteger: { params: ['i64'], results: [] },
   x87ArithmeticInteger: { params: ['i64', 'i32'], results: [] },
   x87Store: { params: ['i32', 'i32', 'i32'], results: ['i32'] },
@@ -158,8 +159,9 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     const [record] = b.params as [Node];
     const link = b.load('i32.load', record, L.R_LINK);
     b.if(b.op('i32.eqz', link), () => {
-      const address = b.op('i64.add', pageBase(b), b.load('i64.load32_s', record, L.R_DISP));
-      const inPage = b.op('i32.lt_u', b.load('i32.load', record, L.R_DISP), b.i32(4096));
+      const distance = b.load('i64.load', record, L.R_IMM);
+      const address = b.op('i64.add', pageBase(b), distance);
+      const inPage = b.op('i64.lt_u', distance, b.i64(4096));
       b.if(inPage, () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LINK)));
       b.returnCall(jumpTo, record, address);
     });

@@ -1,6 +1,5 @@
 /** x87 instructions: D8 to DF and WAIT. SDM vol. 2; vol. 1, chapter 8. What they do to the stack is in runtime/x87-*.ts. */
 import { FPU_ERROR, MF, NM } from '../faults.ts';
-import { AF, CF, OF, PF, SF, ZF } from '../flags.ts';
 import { RAX, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import type { Node } from '../wasm/ir.ts';
@@ -22,7 +21,7 @@ function reportPending(o: Ops): void {
 
 /** Remembers the instruction, and its memory operand: what exception handlers look at. */
 function remember(o: Ops): void {
-  o.setState64(L.FIP, o.thisAddress());
+  o.setState64(L.FIP, o.sub(o.thisAddress(), o.state64(L.SEG_BASE + 8)));
   o.setState32(L.FOP, o.narrow(o.immediate()));
 }
 
@@ -126,8 +125,7 @@ function compareAndPopBoth(isQuiet: number): Semantics {
 function compareFlags(isQuiet: number, pops: number): Semantics {
   return (o) => {
     remember(o);
-    const result = o.b.variable('i32', call(o, 'x87CompareFlags', o.registerNumber(o.operand(0)), o.b.i32(isQuiet), o.b.i32(pops)));
-    o.if(o.b.op('i32.ge_s', o.b.get(result), o.b.i32(0)), () => o.changeFlags(ZF | PF | CF | OF | SF | AF, o.b.get(result)));
+    o.unpackFlags(call(o, 'x87CompareFlags', o.registerNumber(o.operand(0)), o.b.i32(isQuiet), o.b.i32(pops)));
   };
 }
 
@@ -151,13 +149,12 @@ function storeWord(value: (o: Ops) => Node): Semantics {
 const control = (o: Ops): Node => o.state32(L.FCW);
 const status = (o: Ops): Node => o.b.op('i32.or', o.state32(L.FSW), o.b.op('i32.shl', o.state32(L.FTOP), o.b.i32(11)));
 
-const isShort = (o: Ops): Node => o.b.i32(o.size === 16 ? 1 : 0);
-const environmentBytes = (o: Ops): number => (o.size === 16 ? 14 : 28);
-
-/** FNSAVE and FRSTOR: the environment and eight registers of ten bytes. */
-function wholeState(name: string): Semantics {
+/** The environment, of 14 or 28 bytes; for FNSAVE and FRSTOR with eight registers of ten bytes. */
+function image(name: string, registers: number): Semantics {
   return (o) => {
-    o.if(o.isFalse(call(o, name, o.linear(environmentBytes(o) + 80), isShort(o), o.segmentNumber())), () => o.faultRecorded());
+    const isShort = o.size === 16;
+    const done = call(o, name, o.linear((isShort ? 14 : 28) + registers), o.b.i32(isShort ? 1 : 0), o.segmentNumber());
+    o.if(o.isFalse(done), () => o.faultRecorded());
   };
 }
 
@@ -199,7 +196,9 @@ export const X87: readonly Row[] = [
   instruction('fstp', 'D9 /3 mem: Md=', store(4, 'f32', 1)),
   instruction('fstp', 'DD /3 mem: Mq=', store(8, 'f64', 1)),
   instruction('fstp', 'DB /7 mem: Mt=', store(10, 'f80', 1)),
-  instruction('fstp', ['DD /3 reg: T=', 'D9 /3 reg: T=', 'DF /2 reg: T=', 'DF /3 reg: T='], withRegister('x87StoreRegister', 1)),
+  instruction('fstp', ['DD /3 reg: T=', 'DF /2 reg: T=', 'DF /3 reg: T='], withRegister('x87StoreRegister', 1)),
+  // Undocumented: no exception for an empty register.
+  instruction('fstpnce', 'D9 /3 reg: T=', withRegister('x87StoreQuietly')),
   instruction('fist', 'DF /2 mem: Mw=', store(2, 'i16', 0)),
   instruction('fist', 'DB /2 mem: Md=', store(4, 'i32', 0)),
   instruction('fistp', 'DF /3 mem: Mw=', store(2, 'i16', 1)),
@@ -246,17 +245,10 @@ export const X87: readonly Row[] = [
   quiet('fnstsw', 'DD /7 mem: Mw=', storeWord(status)),
   quiet('fnstsw', 'DF /=E0:', (o) => o.writeGpr(RAX, 16, o.wide(status(o)))),
   instruction('fldcw', 'D9 /5 mem: Mw', (o) => void call(o, 'x87SetControl', o.narrow(o.get(0)))),
-  quiet('fnstenv', 'D9 /6 mem: M=', (o) => {
-    const host = o.host(true, environmentBytes(o), true);
-    call(o, 'x87StoreEnvironment', o.b.get(host), isShort(o));
-    o.commit(host);
-  }, { sized: true }),
-  instruction('fldenv', 'D9 /4 mem: M', (o) => {
-    const host = o.host(false, environmentBytes(o));
-    call(o, 'x87LoadEnvironment', o.b.get(host), isShort(o));
-  }, { sized: true }),
-  quiet('fnsave', 'DD /6 mem: M=', wholeState('x87Save'), { sized: true }),
-  instruction('frstor', 'DD /4 mem: M', wholeState('x87Restore'), { sized: true }),
+  quiet('fnstenv', 'D9 /6 mem: M=', image('x87StoreEnvironment', 0), { sized: true }),
+  instruction('fldenv', 'D9 /4 mem: M', image('x87LoadEnvironment', 0), { sized: true }),
+  quiet('fnsave', 'DD /6 mem: M=', image('x87Save', 80), { sized: true }),
+  instruction('frstor', 'DD /4 mem: M', image('x87Restore', 80), { sized: true }),
   row('fwait', '9B:', (o) => {
     const { b } = o;
     const both = b.i32(CR0_MP | CR0_TS);

@@ -78,37 +78,40 @@ export function x87Compare(i: i32, quiet: i32, pops: i32): void {
   } else unordered(pops);
 }
 
+/**
+ * Ends a comparison. Its result is there even when an exception is unmasked, as processors do it, though the manual
+ * leaves the condition codes alone then.
+ */
 export function compared(flags: i32, control: i32, pops: i32): void {
-  if (flags & ~control & BEFORE) {
-    account(flags & BEFORE, C1, control);
-    return;
-  }
   account(flags, CONDITIONS, control);
+  if (flags & ~control & BEFORE) return;
   while (pops-- > 0) pop();
 }
 
 /** A comparison with an empty register. */
 export function unordered(pops: i32): void {
-  if (!underflow()) return;
+  const isMasked = underflow();
   store<i32>(L.FSW, load<i32>(L.FSW) | C0 | C2 | C3);
+  if (!isMasked) return;
   while (pops-- > 0) pop();
 }
 
-/** FCOMI, FUCOMI: ZF, PF and CF at their places, or -1 when they are to stay. */
+/** FCOMI, FUCOMI: ZF, PF and CF at their places. */
 export function x87CompareFlags(i: i32, quiet: i32, pops: i32): i32 {
   const top = load<i32>(L.FTOP);
   const other = (top + i) & 7;
   let codes = C0 | C2 | C3;
+  let isMasked = true;
   if (isValid(top) && isValid(other)) {
     const control = load<i32>(L.FCW);
     const a = slot(top);
     const b = slot(other);
     const flags = quiet ? f80_ucom(a, b, control) : f80_com(a, b, control);
-    account(flags & BEFORE, C1, control);
-    if (flags & ~control & BEFORE) return -1;
+    account(flags & BEFORE, 0, control);
+    isMasked = (flags & ~control & BEFORE) == 0;
     codes = flags;
-  } else if (!underflow()) return -1;
-  if (pops) pop();
+  } else isMasked = underflow();
+  if (pops && isMasked) pop();
   return (codes & C3 ? 0x40 : 0) | (codes & C2 ? 4 : 0) | (codes & C0 ? 1 : 0);
 }
 

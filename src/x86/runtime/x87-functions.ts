@@ -1,6 +1,8 @@
 /** x87 instructions that work on the top of the stack alone, or on ST0 and ST1. See x87-move.ts for the scheme. */
 import * as L from './layout';
 import {
+  aClass,
+  bClass,
   C0,
   C2,
   C3,
@@ -14,6 +16,7 @@ import {
   f80_tst,
   f80_xam,
   f80_xtract,
+  QNAN,
 } from './softfloat80';
 import { f80_2xm1, f80_cos, f80_patan, f80_sin, f80_sincos, f80_tan, f80_yl2x, f80_yl2xp1 } from './transcendental80';
 import { C1, IE } from './unpacked';
@@ -77,8 +80,14 @@ export function x87Scale(): void {
   } else if (underflow()) setIndefinite(top);
 }
 
+/** Instructions that report an incomplete reduction by C2 clear it even when they fail. */
+function clearC2(): void {
+  store<i32>(L.FSW, load<i32>(L.FSW) & ~C2);
+}
+
 /** FPREM; FPREM1 when `nearest`. */
 export function x87Remainder(nearest: i32): void {
+  clearC2();
   const top = load<i32>(L.FTOP);
   const other = (top + 1) & 7;
   if (isValid(top) && isValid(other)) {
@@ -86,7 +95,8 @@ export function x87Remainder(nearest: i32): void {
     const a = slot(top);
     const b = slot(other);
     const flags = nearest ? f80_prem1(a, a, b, control) : f80_prem(a, a, b, control);
-    account(flags, flags & ~control & BEFORE ? C1 : CONDITIONS, control);
+    const hasQuotient = (flags & (~control | IE) & BEFORE) == 0 && aClass < QNAN && bClass < QNAN;
+    account(flags, hasQuotient ? CONDITIONS : C1, control);
   } else if (underflow()) setIndefinite(top);
 }
 
@@ -95,12 +105,13 @@ const FSIN = 1;
 
 /** F2XM1, FSIN, FCOS (`op` 0, 1, 2): C2 says that the operand is out of range. */
 export function x87Function(op: i32): void {
+  if (op != F2XM1) clearC2();
   const top = load<i32>(L.FTOP);
   if (isValid(top)) {
     const control = load<i32>(L.FCW);
     const a = slot(top);
     if (op == F2XM1) account(f80_2xm1(a, a, control), C1, control);
-    else account(op == FSIN ? f80_sin(a, a, control) : f80_cos(a, a, control), C1 | C2, control);
+    else account(op == FSIN ? f80_sin(a, a, control) : f80_cos(a, a, control), C1, control);
   } else if (underflow()) setIndefinite(top);
 }
 
@@ -136,6 +147,7 @@ export function x87FunctionOfOne(op: i32): void {
   const top = load<i32>(L.FTOP);
   const register = (top - 1) & 7;
   const control = load<i32>(L.FCW);
+  if (op != FXTRACT) clearC2();
   if (!isValid(top) || isValid(register)) {
     account(isValid(top) ? IE | SF | C1 : IE | SF, C1, control);
     if (control & IE) {
@@ -149,7 +161,6 @@ export function x87FunctionOfOne(op: i32): void {
   if (op == FXTRACT) flags = f80_xtract(a, slot(register), a, control);
   else if (op == FSINCOS) flags = f80_sincos(a, slot(register), a, control);
   else flags = f80_tan(a, slot(register), a, control);
-  if (op != FXTRACT) store<i32>(L.FSW, load<i32>(L.FSW) & ~C2);
-  if (flags & C2) account(flags, C1, control);
+  if (flags & C2 || flags & ~control & BEFORE) account(flags, C1, control);
   else pushed(register, flags);
 }

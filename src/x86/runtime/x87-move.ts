@@ -19,21 +19,21 @@ import {
 } from './convert80';
 import * as L from './layout';
 import { f80_from_i64 } from './softfloat80';
-import { C1, OE, UE } from './unpacked';
-import { account, BEFORE, copy, isValid, pop, pushed, pushRegister, setIndefinite, slot, underflow } from './x87-stack';
+import { C1, DE, OE, UE } from './unpacked';
+import { account, BEFORE, copy, isValid, pop, pushed, pushIndefinite, pushRegister, setIndefinite, slot, underflow } from './x87-stack';
 
 // Loads
 
 export function x87LoadF32(host: u32): void {
   const register = pushRegister();
   if (register < 0) return;
-  pushed(register, f80_from_f32(slot(register), load<u32>(host), load<i32>(L.FCW)));
+  pushed(register, f80_from_f32(slot(register), load<u32>(host), load<i32>(L.FCW) | DE));
 }
 
 export function x87LoadF64(host: u32): void {
   const register = pushRegister();
   if (register < 0) return;
-  pushed(register, f80_from_f64(slot(register), load<u64>(host), load<i32>(L.FCW)));
+  pushed(register, f80_from_f64(slot(register), load<u64>(host), load<i32>(L.FCW) | DE));
 }
 
 export function x87LoadF80(host: u32): void {
@@ -69,15 +69,14 @@ export function x87LoadConstant(index: i32): void {
 /** FLD ST(i) */
 export function x87LoadRegister(i: i32): void {
   const from = (load<i32>(L.FTOP) + i) & 7;
+  if (!isValid(from)) {
+    if (underflow()) pushIndefinite();
+    return;
+  }
   const register = pushRegister();
   if (register < 0) return;
-  if (isValid(from)) {
-    copy(slot(register), slot(from));
-    pushed(register, 0);
-  } else if (underflow()) {
-    setIndefinite(register);
-    store<i32>(L.FTOP, register);
-  }
+  copy(slot(register), slot(from));
+  pushed(register, 0);
 }
 
 // Stores
@@ -184,6 +183,18 @@ export function x87StoreRegister(i: i32, pops: i32): void {
   if (pops) pop();
 }
 
+/** FSTPNCE ST(i): with ST0 empty it only pops. */
+export function x87StoreQuietly(i: i32): void {
+  const top = load<i32>(L.FTOP);
+  const to = (top + i) & 7;
+  if (isValid(top)) {
+    copy(slot(to), slot(top));
+    store<i32>(L.FTAG, load<i32>(L.FTAG) | (1 << to));
+  }
+  store<i32>(L.FSW, load<i32>(L.FSW) & ~C1);
+  pop();
+}
+
 /** FXCH */
 export function x87Exchange(i: i32): void {
   const top = load<i32>(L.FTOP);
@@ -206,7 +217,6 @@ export function x87Move(i: i32, condition: i32): void {
   const from = (top + i) & 7;
   if (isValid(top) && isValid(from)) {
     if (condition) copy(slot(top), slot(from));
-    store<i32>(L.FSW, load<i32>(L.FSW) & ~C1);
   } else if (underflow()) setIndefinite(top);
 }
 
@@ -221,5 +231,6 @@ export function x87Rotate(by: i32): void {
 /** FFREE; with `pops`, FFREEP. */
 export function x87Free(i: i32, pops: i32): void {
   store<i32>(L.FTAG, load<i32>(L.FTAG) & ~(1 << ((load<i32>(L.FTOP) + i) & 7)));
-  if (pops) store<i32>(L.FTOP, (load<i32>(L.FTOP) + 1) & 7);
+  store<i32>(L.FSW, load<i32>(L.FSW) & ~C1);
+  if (pops) pop();
 }

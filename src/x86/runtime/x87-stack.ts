@@ -83,13 +83,13 @@ export function overflow(register: i32): void {
   }
 }
 
-/** Ends a push whose value is in place. */
+/** Ends a push whose value is in place. An unmasked denormal exception does not keep a load from completing. */
 // @ts-ignore: decorator
 @inline
 export function pushed(register: i32, flags: i32): void {
   const control = load<i32>(L.FCW);
   account(flags, C1, control);
-  if (flags & ~control & BEFORE) return;
+  if (flags & ~control & (IE | ZE)) return;
   store<i32>(L.FTAG, load<i32>(L.FTAG) | (1 << register));
   store<i32>(L.FTOP, register);
 }

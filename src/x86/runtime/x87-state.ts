@@ -71,17 +71,11 @@ function isReal(): bool {
   return !(load<u32>(L.CR0) & 1) || (load<u32>(L.RFLAGS) & VM) != 0;
 }
 
-/** Offset of the last instruction in its code segment: FIP is a linear address. */
-export function x87InstructionOffset(): u64 {
-  const linear = load<u64>(L.FIP);
-  return load<u32>(L.CODE_MODE) == 2 ? linear : <u64>(<u32>(linear - load<u64>(L.SEG_BASE + 8)));
-}
-
 function writeEnvironment(to: u32, short: i32): void {
   const control = load<i32>(L.FCW);
   const tags = fullTags();
-  const linear = <u32>load<u64>(L.FIP);
-  const offset = <u32>x87InstructionOffset();
+  const offset = <u32>load<u64>(L.FIP);
+  const linear = offset + <u32>load<u64>(L.SEG_BASE + 8);
   const data = <u32>load<u64>(L.FDP);
   const opcode = <u32>load<i32>(L.FOP) & 0x7ff;
   if (short) {
@@ -123,7 +117,6 @@ function readEnvironment(from: u32, short: i32): void {
   store<i32>(L.FTOP, (status >> TOP_SHIFT) & 7);
   x87SetStatus(status);
   setFullTags(<i32>load<u16>(from + (short ? 4 : 8)));
-  const base = load<u32>(L.CODE_MODE) == 2 ? 0 : load<u64>(L.SEG_BASE + 8);
   let instruction: u64;
   let data: u64;
   let opcode: i32 = 0;
@@ -131,14 +124,15 @@ function readEnvironment(from: u32, short: i32): void {
     const word = short ? 2 : 4;
     const high: u32 = short ? <u32>load<u16>(from, 8) : load<u32>(from, 16);
     const dataHigh: u32 = short ? <u32>load<u16>(from, 12) : load<u32>(from, 24);
-    instruction = <u64>(<u32>load<u16>(from + 3 * word) | ((high & 0x0ffff000) << 4));
+    const linear = <u32>load<u16>(from + 3 * word) | ((high & 0x0ffff000) << 4);
+    instruction = <u64>(linear - <u32>load<u64>(L.SEG_BASE + 8));
     data = <u64>(<u32>load<u16>(from + 5 * word) | ((dataHigh & 0x0ffff000) << 4));
     opcode = <i32>high & 0x7ff;
   } else if (short) {
-    instruction = <u64>load<u16>(from, 6) + base;
+    instruction = <u64>load<u16>(from, 6);
     data = <u64>load<u16>(from, 10);
   } else {
-    instruction = <u64>load<u32>(from, 12) + base;
+    instruction = <u64>load<u32>(from, 12);
     data = <u64>load<u32>(from, 20);
     opcode = <i32>load<u16>(from, 18) & 0x7ff;
   }
@@ -147,19 +141,25 @@ function readEnvironment(from: u32, short: i32): void {
   store<i32>(L.FOP, opcode);
 }
 
-/** FNSTENV to a host address; all exceptions are masked afterwards. */
-export function x87StoreEnvironment(host: u32, short: i32): void {
-  writeEnvironment(host, short);
+/** FNSTENV at a linear address; all exceptions are masked afterwards. 0 with the fault recorded. */
+export function x87StoreEnvironment(va: u64, short: i32, segment: u32): i32 {
+  const area = areaForWrite(va, short ? 14 : 28, segment);
+  if (!area) return 0;
+  writeEnvironment(area, short);
+  finishWrite();
   store<i32>(L.FCW, load<i32>(L.FCW) | 0x3f);
   x87SetStatus(load<i32>(L.FSW));
+  return 1;
 }
 
 /** FLDENV */
-export function x87LoadEnvironment(host: u32, short: i32): void {
-  readEnvironment(host, short);
+export function x87LoadEnvironment(va: u64, short: i32, segment: u32): i32 {
+  const area = areaForRead(va, short ? 14 : 28, segment);
+  if (area) readEnvironment(area, short);
+  return <i32>area;
 }
 
-/** FNSAVE at a linear address, which may cross a page; 0 with the fault recorded. */
+/** FNSAVE */
 export function x87Save(va: u64, short: i32, segment: u32): i32 {
   const size: u32 = short ? 14 : 28;
   const area = areaForWrite(va, size + 80, segment);

@@ -6,7 +6,7 @@
 import { areaForRead, areaForWrite, finishWrite } from './area';
 import * as L from './layout';
 import { slot } from './x87-stack';
-import { x87Initialize, x87InstructionOffset, x87SetControl, x87SetStatus, x87Status } from './x87-state';
+import { x87Initialize, x87SetControl, x87SetStatus, x87Status } from './x87-state';
 
 const X87_STATE = 1;
 const SSE_STATE = 2;
@@ -54,7 +54,7 @@ function putX87(area: u32, wide: i32): void {
     store<u64>(area, load<u64>(L.FIP), 8);
     store<u64>(area, load<u64>(L.FDP), 16);
   } else {
-    store<u64>(area, x87InstructionOffset() & 0xffffffff, 8);
+    store<u64>(area, load<u64>(L.FIP) & 0xffffffff, 8);
     store<u64>(area, load<u64>(L.FDP) & 0xffffffff, 16);
   }
   const top = load<i32>(L.FTOP);
@@ -76,8 +76,7 @@ function takeX87(area: u32, wide: i32): void {
     store<u64>(L.FIP, load<u64>(area, 8));
     store<u64>(L.FDP, load<u64>(area, 16));
   } else {
-    const base = load<u32>(L.CODE_MODE) == 2 ? 0 : load<u64>(L.SEG_BASE + 8);
-    store<u64>(L.FIP, <u64>load<u32>(area, 8) + base);
+    store<u64>(L.FIP, <u64>load<u32>(area, 8));
     store<u64>(L.FDP, <u64>load<u32>(area, 16));
   }
   const top = load<i32>(L.FTOP);
