@@ -11,6 +11,7 @@ import { encodeInstruction, fitsMode } from './encode.ts';
 const UNJUDGED: Readonly<Record<string, string>> = {
   ...named('ask for facts of this processor', 'cpuid rdpid rdtsc rdtscp rdrand rdseed rdpmc xgetbv'),
   ...named('are system calls', 'syscall sysenter'),
+  ...named('are delivered differently under some hypervisors', 'int1'),
   ...named('see tables that the host kernel made', 'sldt str smsw sgdt sidt lar lsl verr verw'),
   ...named('see state components that the engine does not have', 'xsave xsavec xsaveopt xsaves xrstor xrstors'),
 };
@@ -30,6 +31,7 @@ const ALWAYS = new Set(['sse', 'sse2', 'mmx', 'fxsr', 'clflush', 'xsave', 'smap'
 export function unjudged(encoding: Encoding, host: HostFeatures): string | undefined {
   const { mnemonic, feature } = encoding.row;
   if (UNJUDGED[mnemonic]) return UNJUDGED[mnemonic];
+  if (mnemonic === 'fstp' && encoding.opcode === 0xd9 && encoding.form === 'reg') return 'undocumented, and processors differ in it';
   if (!feature || ALWAYS.has(feature)) return undefined;
   return host.names.has((FEATURE_NAMES[feature] ?? feature) as FeatureName) ? undefined : `the host has no ${feature}`;
 }

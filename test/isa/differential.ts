@@ -12,7 +12,7 @@ import { toleranceFor } from './tolerance.ts';
 
 const CHUNK = 4000;
 /** Failures worth a smallest case; the others are only counted. */
-const EXPLAINED = 40;
+const EXPLAINED = 150;
 /** Enough for any loop that the host finishes before its timer. */
 const LONG_BUDGET = 30_000_000;
 

@@ -20,6 +20,9 @@ const LOCK = 0xf0;
 const REP = 0xf3;
 const REPNE = 0xf2;
 
+/** SHLD and SHRD of 16 bits by more than 16 are undefined. */
+const isWordDoubleShift = ({ row }: Encoding, { operandSize }: Choice): boolean => /^sh[lr]d$/.test(row.mnemonic) && operandSize === 16;
+
 const SMALL_IMMEDIATE = /^(enter|ret|retf)$/;
 /** Those of the host and of the engine's tables: null, kernel code and data, user code and data, the LDT's; and some that do not exist. */
 const KNOWN_SELECTORS = [0, 3, 0x10, 0x18, 0x1b, 0x20, 0x23, 0x23, 0x2a, 0x2b, 0x2b, 0x33, 0x33, 0x07, 0x0f, 0x17, 0x63, 0x8b, 0xfffb];
@@ -32,7 +35,14 @@ const codeAddress = (c: CaseBuilder): bigint => (c.random.chance(90) ? BigInt(c.
 const mayName = (encoding: Encoding, letters: string): Operand | undefined =>
   encoding.operands.find(({ letter }) => letters.includes(letter));
 
-const isNearBranch = (encoding: Encoding): boolean => encoding.operands.some(({ letter }) => letter === 'J');
+const isNearBranch = ({ row, operands }: Encoding): boolean =>
+  /^(jmp|call|ret)$/.test(row.mnemonic) || operands.some(({ letter }) => letter === 'J');
+/** AMD does not allow its register form. */
+const isPrefetch = ({ map, opcode }: Encoding): boolean => map === 1 && opcode === 0x0d;
+/** With a REP prefix they do what no manual says. */
+const isLoop = ({ row }: Encoding): boolean => row.mnemonic.startsWith('loop');
+/** AMD does not honour REX.W for far pointers in memory, and Intel does. */
+const isFarPointer = ({ operands }: Encoding): boolean => operands.some(({ letter, size }) => letter === 'M' && size === 'p');
 
 function shuffle<T>(c: CaseBuilder, values: T[]): T[] {
   for (let i = values.length - 1; i > 0; i--) {
@@ -41,6 +51,9 @@ function shuffle<T>(c: CaseBuilder, values: T[]): T[] {
   }
   return values;
 }
+
+/** Where W changes something; elsewhere it is ignored or not there. */
+const mayHaveW = (encoding: Encoding, long: boolean): boolean => long && (encoding.sized || encoding.vex) && !isFarPointer(encoding);
 
 /** Whether this encoding exists in the case's mode. */
 export function fitsMode(encoding: Encoding, mode: number): boolean {
@@ -59,9 +72,9 @@ function choose(c: CaseBuilder, encoding: Encoding, prefixes: number[]): Choice 
   if (small) prefixes.push(0x66);
   if (!encoding.vex && (encoding.prefix === REP || encoding.prefix === REPNE)) prefixes.push(encoding.prefix);
   else if (encoding.row.string && random.chance(60)) prefixes.push(random.pick([REP, REPNE]));
-  else if (plain && encoding.map === 0 && random.chance(2)) prefixes.push(random.pick([REP, REPNE]));
+  else if (plain && encoding.map === 0 && !isLoop(encoding) && random.chance(2)) prefixes.push(random.pick([REP, REPNE]));
 
-  const rexW = encoding.w ?? (long && (encoding.sized || encoding.vex) ? (random.chance(40) ? 1 : 0) : random.chance(3) ? 1 : 0);
+  const rexW = encoding.w ?? (random.chance(mayHaveW(encoding, long) ? 40 : 0) ? 1 : 0);
   let operandSize: Size = long ? (rexW && !encoding.vex ? 64 : small ? 16 : 32) : (mode === 32) === small ? 16 : 32;
   if (encoding.vex && long && rexW) operandSize = 64;
   if (long && encoding.row.stack64 && operandSize === 32) operandSize = 64;
@@ -99,8 +112,10 @@ function immediates(c: CaseBuilder, encoding: Encoding, choice: Choice): number[
   for (const { letter, size } of encoding.operands) {
     if (letter === 'I') {
       const bits = Math.max(8, operandBits(size, choice.operandSize, 128));
-      const small = SMALL_IMMEDIATE.test(encoding.row.mnemonic) && random.chance(80);
-      bytes.push(...le(small ? BigInt(random.below(bits === 8 ? 4 : 64)) : random.bigint(bits), bits / 8));
+      const { mnemonic } = encoding.row;
+      const small = SMALL_IMMEDIATE.test(mnemonic) && random.chance(80);
+      const value = small ? BigInt(random.below(bits === 8 ? 4 : 64)) : random.bigint(bits);
+      bytes.push(...le(isWordDoubleShift(encoding, choice) ? value % 17n : value, bits / 8));
     } else if (letter === 'J') {
       const bits = size === 'b' ? 8 : c.mode !== 64 && choice.operandSize === 16 ? 16 : 32;
       // Mostly forward: backwards may be an endless loop, which costs milliseconds.
@@ -156,6 +171,8 @@ function prepareRegisters(c: CaseBuilder, encoding: Encoding, choice: Choice): v
     }
     if (random.chance(95)) gprs[1] = BigInt(random.below(random.pick([3, 20, 80])));
     if (random.chance(5)) gprs[1] = BigInt(random.below(5000));
+    // AMD checks for the right to use the port before it looks at the count.
+    if (/^(in|out)s/.test(mnemonic) && gprs[1] === 0n) gprs[1] = 1n;
   } else if (/^(jmp|call)$/.test(mnemonic)) {
     for (let i = 0; i < 16; i++) if (i !== RSP && random.chance(80)) gprs[i] = codeAddress(c);
   } else if (encoding.operands[0]?.letter === 'S') {
@@ -166,6 +183,8 @@ function prepareRegisters(c: CaseBuilder, encoding: Encoding, choice: Choice): v
     const count = mnemonic === 'iret' ? 5 : mnemonic === 'retf' ? 2 : 1;
     const bytes = choice.operandSize / 8;
     words.slice(0, count).forEach((word, i) => c.patchValue(top + BigInt(i * bytes), word, bytes));
+  } else if (isWordDoubleShift(encoding, choice)) {
+    gprs[1] = (gprs[1]! & ~0xffn) | (gprs[1]! % 17n);
   } else if (/^i?div$/.test(mnemonic)) {
     if (random.chance(60))
       gprs[2] = random.chance(50) ? 0n : BigInt.asUintN(64, BigInt.asIntN(choice.operandSize, gprs[0]!) < 0n ? -1n : 0n);
@@ -207,7 +226,10 @@ export function encodeInstruction(c: CaseBuilder, encoding: Encoding): boolean {
     const reg = encoding.digit ?? random.below(named && 'GV'.includes(named.letter) ? registers : 8);
     r = reg >> 3;
     const isMemory =
-      encoding.form === 'mem' || (encoding.form === 'any' && !(rm && 'RUN'.includes(rm.letter)) && random.chance(55)) || rm?.letter === 'M';
+      encoding.form === 'mem' ||
+      isPrefetch(encoding) ||
+      (encoding.form === 'any' && !(rm && 'RUN'.includes(rm.letter)) && random.chance(55)) ||
+      rm?.letter === 'M';
     if (isMemory) {
       memory = memoryOperand(c, encoding, choice);
       ({ x, b } = memory);

@@ -92,8 +92,14 @@ export class EngineCpu {
     this.#prepareData(c);
     enter(this.#cpu, c);
 
-    const exit = this.#cpu.run(budget);
-    const result = this.#collect(c, exit.kind);
+    let exit = 'bug';
+    let bug: string | undefined;
+    try {
+      exit = this.#cpu.run(budget).kind;
+    } catch (error) {
+      bug = String(error);
+    }
+    const result = this.#collect(c, exit, bug);
 
     this.#write(this.#code, CODE_GPA, offset, new Uint8Array(code.length).fill(CODE_FILL));
     this.#codeBefore.fill(CODE_FILL, offset, offset + code.length);
@@ -125,7 +131,7 @@ export class EngineCpu {
     }
   }
 
-  #collect(c: Case, exit: string): Result {
+  #collect(c: Case, exit: string, bug: string | undefined): Result {
     const changes: Patch[] = [];
     const data = { before: this.#dataBefore, after: this.#data, gpa: DATA_GPA, name: 0 };
     this.#takeChanges(data, 0, READ_ONLY_PAGE * PAGE, changes);
@@ -142,7 +148,8 @@ export class EngineCpu {
     if (exit !== 'halt') {
       return {
         ...common,
-        kind: exit === 'shutdown' ? 'crash' : 'timeout',
+        kind: exit === 'budget' ? 'timeout' : 'crash',
+        ...(bug === undefined ? {} : { bug }),
         vector: 0,
         errorCode: 0,
         cr2: 0n,

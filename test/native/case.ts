@@ -62,6 +62,8 @@ export interface Result {
   /** Linux's signal and its si_code, for people; 0 from the engine. */
   readonly signal: number;
   readonly siCode: number;
+  /** What the engine threw, when it did: always a bug. */
+  readonly bug?: string;
 }
 
 /** The initial FPU state: FNINIT, MXCSR 1F80, zeros. */
