@@ -15,7 +15,13 @@ export interface VCpuHost {
   /** Acknowledges the pending external interrupt and returns its vector, or -1 when it has gone away. */
   acknowledge(): number;
   /** Time-stamp counter at an instruction count since the last reset, in ticks; 64 bits. */
-  tsc(instructions: bigint): bigint;
+  tsc(instructions: number): bigint;
+  /** Wall-clock time at guest time 0, in milliseconds since 1970. */
+  readonly epochMs: number;
+  /** Random bytes from the host, for RDRAND and RDSEED. */
+  random(): bigint;
+  /** Task priority (CR8), 0 to 15, kept by the interrupt controller. */
+  cr8: bigint;
   /** MSRs of the interrupt controller (IA32_APIC_BASE, x2APIC). Undefined when it has no such register: #GP. */
   readMsr(index: number): bigint | undefined;
   /** False when the register does not exist or refuses the value: #GP. */
@@ -27,12 +33,14 @@ export interface VCpuHost {
  * exact: equal machines given equal inputs at equal counts stay equal.
  */
 export interface VCpu {
-  /** Instructions executed since power-on. */
-  readonly instructions: bigint;
+  /** Instructions executed since power-on, below 2^53; exact also while a device's handler runs. */
+  readonly executed: number;
   /** Runs at most `budget` instructions (a `rep` string instruction counts once per bounded chunk). */
   run(budget: number): Exit;
-  /** Makes a running `run` return soon; callable from a device's handler. */
+  /** Makes a running `run` look for interrupts soon; callable from a device's handler. */
   kick(): void;
+  /** Makes `run` return at the next instruction boundary. */
+  stop(): void;
   /** Level of the INTR input. */
   setInterrupt(level: boolean): void;
   /** Edge on the NMI input. */

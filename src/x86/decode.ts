@@ -48,8 +48,14 @@ function candidate(encoding: Encoding): Candidate {
 }
 
 /** More particular encodings first. */
-function rank({ exact, prefix, digit, w, form }: Encoding): number {
-  return (exact !== undefined ? 8 : 0) + (prefix > 1 ? 4 : 0) + (w !== undefined ? 2 : 0) + (digit !== undefined || form !== 'any' ? 1 : 0);
+function rank({ exact, prefix, digit, w, form, plusRegister }: Encoding): number {
+  return (
+    (exact !== undefined ? 8 : 0) +
+    (prefix > 1 ? 4 : 0) +
+    (w !== undefined ? 2 : 0) +
+    (plusRegister ? -1 : 0) +
+    (digit !== undefined || form !== 'any' ? 1 : 0)
+  );
 }
 
 /** Candidates by map and opcode, for legacy and VEX encodings. */
@@ -192,7 +198,7 @@ export class Decoder {
 
     let size = 1; // index into 16, 32, 64
     if (mode === 2) {
-      if (row.stack64) size = operand16 && !(row.ends || chosen.relative) ? 0 : 2;
+      if (row.stack64) size = operand16 && !w && !(row.ends || chosen.relative) ? 0 : 2;
       else size = w ? 2 : operand16 && !(encoding.prefix === 0x66 && map !== 0) ? 0 : 1;
     } else if ((mode === 1) === operand16) size = 0;
     const operandSize = 16 << size;
@@ -217,6 +223,7 @@ export class Decoder {
         const rm = modrm & 7;
         let displacementBytes = mod === 1 ? 1 : 0;
         if (address === 0) {
+          if (row.vsib) return UNDEFINED;
           if (mod === 2 || (mod === 0 && rm === 6)) displacementBytes = 2;
           const [first, second] = BASES_16[rm]!;
           base = mod === 0 && rm === 6 ? L.ZERO : L.GPR + first * 8;
@@ -253,7 +260,7 @@ export class Decoder {
         at += displacementBytes;
       } else if (encoding.form === 'mem') return UNDEFINED;
     }
-    if (lock && !(row.lock && memory)) return UNDEFINED;
+    if (lock && !(row.lock && memory && 'EM'.includes(encoding.operands[0]!.letter))) return UNDEFINED;
 
     // Immediates and relative targets
     let low = 0;
@@ -310,13 +317,16 @@ export class Decoder {
     const length = at - start;
     if (ripRelative) {
       base = L.PAGE_BASE;
-      displacement = (displacement + offset + length) | 0;
-      // The sum of page offset and displacement could leave 32 bits; then the address cannot be formed this way.
+      const sum = displacement + offset + length;
+      displacement = sum | 0;
+      // Beyond 32 bits the overflow goes to the address calculation, by way of the flags.
+      if (sum !== displacement) flags |= L.REC_FAR_DISPLACEMENT;
     }
     if (memory && segment < 0) segment = defaultSegment;
     if (memory || row.addressed) {
       if (segment < 0) segment = DS;
-      const simple = mode === 2 && address === 2 && segment < 4 && index === L.ZERO && !(flags & L.REC_ABSOLUTE) && !row.vsib;
+      const simple =
+        mode === 2 && address === 2 && segment < 4 && index === L.ZERO && !(flags & (L.REC_ABSOLUTE | L.REC_FAR_DISPLACEMENT)) && !row.vsib;
       memory = simple ? 1 : 2;
     }
     const rep = repeat === 0xf3 ? 1 : repeat === 0xf2 ? 2 : 0;
@@ -394,7 +404,12 @@ export class Decoder {
     out.setUint16(record + L.R_RM, rm, true);
     out.setUint16(record + L.R_INDEX, index, true);
     out.setUint16(record + L.R_VVVV, third, true);
-    out.setInt32(record + L.R_DISP, (displacement + displacementBase) | 0, true);
+    if (chosen.relative) {
+      // Offset of the target from the page's base; it may leave 32 bits.
+      low = (displacement + displacementBase) | 0;
+      high = displacement + displacementBase < 0 ? -1 : 0;
+    }
+    out.setInt32(record + L.R_DISP, displacement, true);
     out.setInt32(record + L.R_LINK, 0, true);
     out.setInt32(record + L.R_IMM, low, true);
     out.setInt32(record + L.R_IMM + 4, high, true);

@@ -96,7 +96,7 @@ export abstract class Ops {
   abstract nextAddress(): Node;
   /** Linear address of this instruction. */
   abstract thisAddress(): Node;
-  /** Linear target of the relative branch (long mode or 32-bit operand size). */
+  /** Linear target of the relative branch, checked against CS outside 64-bit code. */
   abstract branchTarget(): Node;
   /** Ends the instruction by going to the relative target. */
   abstract jumpRelative(): void;
@@ -474,9 +474,10 @@ export abstract class Ops {
     return value;
   }
 
-  /** Linear address of a code offset: CS base is zero in 64-bit code. */
+  /** Linear address of a code offset: CS base is zero in 64-bit code; elsewhere its limit is checked. */
   codeAddress(offset: Node): Node {
     if (this.long) return offset;
+    this.if(this.b.op('i64.gt_u', offset, this.wide(this.state32(L.SEG_LIMIT + 4))), () => this.fault(GP, this.const(0)));
     return this.cut(this.add(offset, this.state64(L.SEG_BASE + 8)), 32);
   }
 

@@ -109,10 +109,27 @@ export function shuffle(o: Ops, a: Node, b: Node, bytes: number, elements: reado
   return o.b.op('i8x16.shuffle', a, b, ...indices);
 }
 
-/** After floating point in the runtime: #XM when it raised an unmasked exception. The destination is still as it was. */
-export function raiseUnmasked(o: Ops): void {
+/** Flags of the result (OE, UE, PE), and the exceptions found before one is computed (IE, DE, ZE). */
+const RESULT_FLAGS = 0x38;
+const OPERAND_FLAGS = 7;
+
+/**
+ * Floating point in the runtime: #XM after `compute` when it raised an unmasked exception, before anything is written.
+ * @param parts how many calls share the exception: with an unmasked IE, DE or ZE in one, no other's result sets flags either
+ */
+export function floating<T>(o: Ops, parts: number, compute: () => T): T {
+  const { b } = o;
+  const before = parts > 1 ? b.variable('i32', o.state32(L.MXCSR)) : undefined;
+  const result = compute();
   o.if(o.state32(L.SSE_FAULT), () => {
-    o.setState32(L.SSE_FAULT, o.b.i32(0));
+    if (before) {
+      o.if(b.op('i32.and', o.state32(L.SSE_FAULT), b.i32(OPERAND_FLAGS)), () => {
+        const old = b.op('i32.and', b.get(before), b.i32(RESULT_FLAGS));
+        o.setState32(L.MXCSR, b.op('i32.or', b.op('i32.and', o.state32(L.MXCSR), b.i32(~RESULT_FLAGS)), old));
+      });
+    }
+    o.setState32(L.SSE_FAULT, b.i32(0));
     o.fault(XM);
   });
+  return result;
 }

@@ -152,14 +152,17 @@ export class HandlerOps extends Ops {
   }
 
   branchTarget(): Node {
-    const target = this.add(this.state64(L.PAGE_BASE), this.#displacement());
-    return this.long ? target : this.b.call(this.callees['legacyTarget']!, target, this.b.i32(this.variant.operandSize));
+    const target = this.add(this.state64(L.PAGE_BASE), this.immediate());
+    if (this.long) return target;
+    return this.codeAddress(this.b.call(this.callees['legacyTarget']!, target, this.b.i32(this.variant.operandSize)));
   }
 
   // Endings
 
   #tail(name: string, ...args: Node[]): void {
     this.b.returnCall(this.callees[name]!, this.record, ...args);
+    // Inside a conditional, the code after it goes on.
+    if (this.b.straight) this.#ended = true;
   }
 
   fault(vector: number, error?: Node): void {
@@ -173,17 +176,14 @@ export class HandlerOps extends Ops {
   jumpRelative(): void {
     if (this.long) this.#tail('jumpNear');
     else this.#tail('jumpTo', this.branchTarget());
-    this.#ended = true;
   }
 
   branchIf(condition: Node): void {
     this.b.if(condition, () => this.jumpRelative());
-    this.#ended = false;
   }
 
   jumpTo(linear: Node): void {
     this.#tail('jumpTo', linear);
-    this.#ended = true;
   }
 
   again(): void {
@@ -192,7 +192,6 @@ export class HandlerOps extends Ops {
 
   system(): void {
     this.#tail('exit', this.b.i32(L.EXIT_SYSTEM));
-    this.#ended = true;
   }
 
   nextWithCheck(): void {

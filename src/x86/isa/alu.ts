@@ -107,10 +107,17 @@ export const ALU: readonly Row[] = [
     const accumulator = o.readGpr(0, bits);
     const source = o.get(1);
     const equal = o.eq(accumulator, destination);
-    // The destination is written either way, as hardware does.
-    o.set(0, o.select(source, destination, equal));
-    // A failed 32-bit compare leaves the upper half of RAX of a register destination alone: only EAX is written.
-    o.if(o.isFalse(equal), () => o.writeGpr(0, bits, destination));
+    // Memory is written either way; a register destination only when equal (its upper half stays else), RAX only when not.
+    if (o.isMemory(0)) {
+      o.set(0, o.select(source, destination, equal));
+      o.if(o.isFalse(equal), () => o.writeGpr(0, bits, destination));
+    } else {
+      o.if(
+        equal,
+        () => o.set(0, source),
+        () => o.writeGpr(0, bits, destination),
+      );
+    }
     o.flagsSub(accumulator, destination, o.cut(o.sub(accumulator, destination), bits), undefined, bits);
   }, { lock: true }),
   row('xadd', ['0F C0 /r: Eb+ Gb+', '0F C1 /r: Ev+ Gv+'], (o) => {

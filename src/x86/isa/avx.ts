@@ -112,12 +112,15 @@ function maskedLoad(bytes: 4 | 8): Semantics {
 
 function maskedStore(bytes: 4 | 8): Semantics {
   return (o) => {
-    forElements(o, o.bits(2) / 8 / bytes, (n) => {
-      o.if(isNegative(o, elementAddress(o, 1, n, bytes), bytes), () => {
-        const value = o.b.load(load(bytes), elementAddress(o, 2, n, bytes));
-        o.writeMemory(o.displaced(o.wide(o.b.op('i32.mul', n, o.b.i32(bytes))), bytes), bytes * 8, value);
+    const chosen = (body: (n: Node, va: Node) => void): void =>
+      forElements(o, o.bits(2) / 8 / bytes, (n) => {
+        o.if(isNegative(o, elementAddress(o, 1, n, bytes), bytes), () =>
+          body(n, o.displaced(o.wide(o.b.op('i32.mul', n, o.b.i32(bytes))), bytes)),
+        );
       });
-    });
+    // A fault must come before anything is written.
+    chosen((_, va) => void o.translate(va, bytes, true, false));
+    chosen((n, va) => o.writeMemory(va, bytes * 8, o.b.load(load(bytes), elementAddress(o, 2, n, bytes))));
   };
 }
 
@@ -145,18 +148,12 @@ function gather(bytes: 4 | 8, indexBytes: 4 | 8): Semantics {
     const count = vectorBytes / Math.max(bytes, indexBytes);
     o.if(o.sameVectorRegisters(), () => o.fault(UD));
     forElements(o, count, (n) => {
-      // First all masks are made whole: zeros or ones.
-      const mask = elementAddress(o, 2, n, bytes);
-      b.store('i32.store', mask, b.op('i32.shr_s', b.load('i32.load', mask, bytes - 4), b.i32(31)));
-      if (bytes === 8) b.store('i32.store', mask, b.load('i32.load', mask), 4);
-    });
-    forElements(o, count, (n) => {
       const mask = elementAddress(o, 2, n, bytes);
       b.if(isNegative(o, mask, bytes), () => {
         const value = o.readMemory(o.indexedAddress(n, indexBytes, bytes), bytes * 8);
         b.store(store(bytes), elementAddress(o, 0, n, bytes), value);
-        b.store(store(bytes), mask, b.i64(0));
       });
+      b.store(store(bytes), elementAddress(o, 2, n, bytes), b.i64(0));
     });
     const written = count * bytes;
     for (const i of [0, 2]) {

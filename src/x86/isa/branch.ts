@@ -32,6 +32,7 @@ export const BRANCH: readonly Row[] = [
     row(`j${name}`, [`${hex(0x70 + code)}: Jb`, `0F ${hex(0x80 + code)}: Jz`], (o) => o.branchIf(o.condition(code)), { stack64: true, modal: true }),
   ),
   row('call', 'E8: Jz', (o) => {
+    if (!o.long) o.branchTarget(); // a target beyond CS faults before anything is pushed
     o.push(o.codeOffset(o.nextAddress()), o.size);
     o.jumpRelative();
   }, near),

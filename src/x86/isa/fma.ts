@@ -3,7 +3,7 @@ import {
   callRuntime,
   element,
   immediateByte,
-  raiseUnmasked,
+  floating,
   setElement,
   setVector,
   shuffle,
@@ -53,15 +53,15 @@ function fused(kind: Kind, { name, high, factors, addend }: (typeof ORDERS)[numb
     const flips = (alternating ? [kind.even, kind.odd] : [kind.even]).map((flip) => o.b.i32(flip));
     const callee = `sse_fma_${alternating ? 'alternating_' : ''}${type === 'f32' ? 'f32x4' : 'f64x2'}`;
     const pick = (number: number, n: number): Node => operands[number - 1]![n]!;
-    const result = a.map((_, n) => callRuntime(o, callee, pick(factors[0], n), pick(factors[1], n), pick(addend, n), ...flips));
-    raiseUnmasked(o);
-    setVector(o, 0, result);
+    const one = (n: number): Node => callRuntime(o, callee, pick(factors[0], n), pick(factors[1], n), pick(addend, n), ...flips);
+    setVector(o, 0, floating(o, a.length, () => a.map((_, n) => one(n)))); // prettier-ignore
   };
   const scalar: Semantics = (o) => {
     const operands = [0, 1, 2].map((i) => element(o, i, type));
     const pick = (number: number): Node => operands[number - 1]!;
-    const result = callRuntime(o, `sse_fma_${type}`, pick(factors[0]), pick(factors[1]), pick(addend), o.b.i32(kind.even));
-    raiseUnmasked(o);
+    const result = floating(o, 1, () =>
+      callRuntime(o, `sse_fma_${type}`, pick(factors[0]), pick(factors[1]), pick(addend), o.b.i32(kind.even)),
+    );
     // The rest of the destination stays, but for its upper half.
     setElement(o, 0, type, result);
     o.b.store('v128.store', o.vectorAddress(o.operand(0)), zeroVector(o), 16);
@@ -86,17 +86,17 @@ function fused(kind: Kind, { name, high, factors, addend }: (typeof ORDERS)[numb
 /** VCVTPS2PH: halves go to half as much memory, or to a register whose rest becomes zero. */
 const toHalves: Semantics = (o) => {
   const convert = (part: Node): Node => callRuntime(o, 'sse_f32x4_to_f16x4', part, immediateByte(o));
-  const [low, high] = vector(o, 1).map(convert) as [Node, Node | undefined];
-  raiseUnmasked(o);
+  const sources = vector(o, 1);
+  // A fault of the store comes before any flag.
+  if (o.isMemory(0)) o.host(true, o.bits(0) / 8, true);
+  const [low, high] = floating(o, sources.length, () => sources.map(convert)) as [Node, Node | undefined];
   setVector(o, 0, [high ? shuffle(o, low, high, 8, [0, 2]) : low]);
 };
 
 const fromHalves: Semantics = (o) => {
   const source = vector(o, 1)[0]!;
   const sources = o.bits(0) === 256 ? [source, shuffle(o, source, source, 8, [1, 1])] : [source];
-  const parts = sources.map((part) => callRuntime(o, 'sse_f16x4_to_f32x4', part));
-  raiseUnmasked(o);
-  setVector(o, 0, parts);
+  setVector(o, 0, floating(o, sources.length, () => sources.map((part) => callRuntime(o, 'sse_f16x4_to_f32x4', part)))); // prettier-ignore
 };
 
 export const FMA_F16C: readonly Row[] = [

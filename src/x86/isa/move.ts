@@ -92,7 +92,7 @@ export const MOVE: readonly Row[] = [
   row('enter', 'C8: Iw Ib', 'enter', { stack64: true }),
   row('pusha', '60:', 'pusha', { no64: true, sized: true }),
   row('popa', '61:', 'popa', { no64: true, sized: true }),
-  row('nop', ['90:', '0F 1F /r: Ev', '0F 0D /r: Ev', '0F 18 /r: Ev', '0F 19 /r: Ev', '0F 1A /r: Ev', '0F 1B /r: Ev', '0F 1C /r: Ev', '0F 1D /r: Ev', '0F 1E /r: Ev'], () => {}),
+  row('nop', ['90:', '0F 1F /r: Ev', '0F 0D /r mem: Ev', '0F 18 /r: Ev', '0F 19 /r: Ev', '0F 1A /r: Ev', '0F 1B /r: Ev', '0F 1C /r: Ev', '0F 1D /r: Ev', '0F 1E /r: Ev'], () => {}),
   row('pause', 'F3 90:', () => {}),
   row('movnti', 'NP 0F C3 /r mem: My= Gy', move),
 ]; // prettier-ignore

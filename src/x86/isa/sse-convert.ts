@@ -1,8 +1,8 @@
 /** Conversions between integers, singles and doubles of SSE and SSE2, with MMX and AVX. SDM vol. 2. */
 import type { Ops } from '../ops.ts';
-import { callRuntime, element, enterMmx, raiseUnmasked, setScalar, setVector, shuffle, vector, type FloatType } from '../vector.ts';
+import { callRuntime, element, enterMmx, floating, setScalar, setVector, shuffle, vector, type FloatType } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
-import { AVX, runtimeUnary, unary, vex, type Forms } from './vector-forms.ts';
+import { AVX, mmx, runtimeUnary, unary, vex, type Forms } from './vector-forms.ts';
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
 
 const FLOAT: Forms = { wide: 'avx', float: true };
@@ -12,10 +12,8 @@ const SSE: RowOptions = { unit: 'sse' };
 function widen(mnemonic: string, opcode: string, name: string): Row[] {
   const semantics: Semantics = (o) => {
     const source = vector(o, 1)[0]!;
-    const parts = [callRuntime(o, name, source)];
-    if (o.bits(0) === 256) parts.push(callRuntime(o, name, shuffle(o, source, source, 8, [1, 1])));
-    raiseUnmasked(o);
-    setVector(o, 0, parts);
+    const sources = o.bits(0) === 256 ? [source, shuffle(o, source, source, 8, [1, 1])] : [source];
+    setVector(o, 0, floating(o, sources.length, () => sources.map((part) => callRuntime(o, name, part)))); // prettier-ignore
   };
   return [
     row(mnemonic, `${opcode} /r: Vdq= Wq`, semantics, SSE),
@@ -26,8 +24,9 @@ function widen(mnemonic: string, opcode: string, name: string): Row[] {
 /** Elements become half as wide: what two parts give is joined. */
 function narrow(mnemonic: string, opcode: string, name: string): Row[] {
   const semantics: Semantics = (o) => {
-    const [low, high] = vector(o, 1).map((part) => callRuntime(o, name, part)) as [Node, Node | undefined];
-    raiseUnmasked(o);
+    const sources = vector(o, 1);
+    const parts = floating(o, sources.length, () => sources.map((part) => callRuntime(o, name, part)));
+    const [low, high] = parts as [Node, Node | undefined];
     setVector(o, 0, [high ? shuffle(o, low, high, 8, [0, 2]) : low]);
   };
   return [
@@ -39,8 +38,8 @@ function narrow(mnemonic: string, opcode: string, name: string): Row[] {
 /** From one floating-point format to the other; the rest of the register stays. */
 function scalar(mnemonic: string, opcode: string, from: FloatType, to: FloatType): Row[] {
   const semantics: Semantics = (o) => {
-    const result = callRuntime(o, `sse_${from}_to_${to}`, element(o, o.encoding.vex ? 2 : 1, from));
-    raiseUnmasked(o);
+    const source = element(o, o.encoding.vex ? 2 : 1, from);
+    const result = floating(o, 1, () => callRuntime(o, `sse_${from}_to_${to}`, source));
     setScalar(o, to, result);
   };
   const [source, destination] = from === 'f32' ? ['ss', 'sd'] : ['sd', 'ss'];
@@ -56,8 +55,7 @@ function fromInteger(mnemonic: string, opcode: string, size: string, to: FloatTy
     const source = o.encoding.vex ? 2 : 1;
     const value = o.get(source);
     const wide = o.bits(source) === 64;
-    const result = callRuntime(o, `sse_${wide ? 'i64' : 'i32'}_to_${to}`, wide ? value : o.narrow(value));
-    raiseUnmasked(o);
+    const result = floating(o, 1, () => callRuntime(o, `sse_${wide ? 'i64' : 'i32'}_to_${to}`, wide ? value : o.narrow(value)));
     setScalar(o, to, result);
   };
   return [
@@ -69,8 +67,8 @@ function fromInteger(mnemonic: string, opcode: string, size: string, to: FloatTy
 function toInteger(mnemonic: string, opcode: string, size: string, from: FloatType, truncate: boolean): Row[] {
   const semantics: Semantics = (o) => {
     const wide = o.bits(0) === 64;
-    const result = callRuntime(o, `sse_${truncate ? 'trunc_' : ''}${from}_to_${wide ? 'i64' : 'i32'}`, element(o, 1, from));
-    raiseUnmasked(o);
+    const source = element(o, 1, from);
+    const result = floating(o, 1, () => callRuntime(o, `sse_${truncate ? 'trunc_' : ''}${from}_to_${wide ? 'i64' : 'i32'}`, source));
     o.set(0, wide ? result : o.wide(result));
   };
   return [
@@ -81,10 +79,9 @@ function toInteger(mnemonic: string, opcode: string, size: string, from: FloatTy
 
 /** To an MMX register, from the two low elements. */
 function toMmx(mnemonic: string, opcode: string, source: string, compute: (o: Ops, a: Node) => Node): Row {
-  return row(mnemonic, `${opcode} /r: Pq= W${source}`, (o) => {
-    const result = compute(o, vector(o, 1)[0]!);
-    raiseUnmasked(o);
-    setVector(o, 0, [result]);
+  return mmx(mnemonic, `${opcode} /r: Pq= W${source}`, (o) => {
+    const value = vector(o, 1)[0]!;
+    setVector(o, 0, [floating(o, 1, () => compute(o, value))]);
   }, SSE); // prettier-ignore
 }
 
@@ -110,18 +107,18 @@ export const SSE_CONVERT: readonly Row[] = [
   ...toInteger('cvttsd2si', 'F2 0F 2C', 'sd', 'f64', true),
   ...toInteger('cvtss2si', 'F3 0F 2D', 'ss', 'f32', false),
   ...toInteger('cvtsd2si', 'F2 0F 2D', 'sd', 'f64', false),
-  row('cvtpi2ps', 'NP 0F 2A /r: Vdq+ Qq', (o) => {
-    const singles = callRuntime(o, 'sse_i32x2_to_f32x2', vector(o, 1)[0]!);
-    raiseUnmasked(o);
+  mmx('cvtpi2ps', 'NP 0F 2A /r: Vdq+ Qq', (o) => {
+    const source = vector(o, 1)[0]!;
+    const singles = floating(o, 1, () => callRuntime(o, 'sse_i32x2_to_f32x2', source));
     enterMmx(o);
     setVector(o, 0, [shuffle(o, singles, vector(o, 0)[0]!, 8, [0, 3])]);
   }, SSE),
-  row('cvtpi2pd', '66 0F 2A /r: Vdq= Qq', (o) => {
-    // Exact. From memory it does not touch the x87 state.
-    const doubles = callRuntime(o, 'sse_i32x2_to_f64x2', vector(o, 1)[0]!);
-    if (!o.isMemory(1)) enterMmx(o);
-    setVector(o, 0, [doubles]);
+  // Exact. From memory it does not touch the x87 state.
+  mmx('cvtpi2pd', '66 0F 2A /r reg: Vdq= Nq', (o) => {
+    setVector(o, 0, [callRuntime(o, 'sse_i32x2_to_f64x2', vector(o, 1)[0]!)]);
+    enterMmx(o);
   }, SSE),
+  row('cvtpi2pd', '66 0F 2A /r mem: Vdq= Qq', (o) => setVector(o, 0, [callRuntime(o, 'sse_i32x2_to_f64x2', vector(o, 1)[0]!)]), SSE),
   toMmx('cvttps2pi', 'NP 0F 2C', 'q', singlesToMmx(1)),
   toMmx('cvtps2pi', 'NP 0F 2D', 'q', singlesToMmx(0)),
   toMmx('cvttpd2pi', '66 0F 2C', 'dq', (o, a) => callRuntime(o, 'sse_trunc_f64x2_to_i32x2', a)),

@@ -1,6 +1,6 @@
 /** Floating-point arithmetic, logic, comparison and shuffles of SSE to SSE3, with AVX. SDM vol. 2. */
 import type { Ops } from '../ops.ts';
-import { callRuntime, element, immediateByte, raiseUnmasked, setScalar, shuffle, type ElementType } from '../vector.ts';
+import { callRuntime, element, immediateByte, floating, setScalar, shuffle, type ElementType } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
 import { AVX, binary, native, runtime, runtimeImmediate, runtimeUnary, unary, vex, type Forms, type Part } from './vector-forms.ts';
 import { row, type Row, type Semantics } from './row.ts';
@@ -20,9 +20,13 @@ export function scalar(
   const immediate = options.immediate ? ' Ib' : '';
   const semantics: Semantics = (o) => {
     const first = o.encoding.vex ? 1 : 0;
-    const result = compute(o, element(o, first, type), element(o, first + 1, type));
-    raiseUnmasked(o);
-    setScalar(o, options.result ?? type, result);
+    const a = element(o, first, type);
+    const b = element(o, first + 1, type);
+    setScalar(
+      o,
+      options.result ?? type,
+      floating(o, 1, () => compute(o, a, b)),
+    );
   };
   const { feature } = options;
   return [
@@ -57,9 +61,9 @@ function logic(name: string, opcode: string, part: Part): Row[] {
 function compare(mnemonic: string, opcode: string, size: 'ss' | 'sd', name: string): Row[] {
   const type = size === 'ss' ? 'f32' : 'f64';
   const semantics: Semantics = (o) => {
-    const flags = callRuntime(o, `sse_${name}_${type}`, element(o, 0, type), element(o, 1, type));
-    raiseUnmasked(o);
-    o.unpackFlags(flags);
+    const a = element(o, 0, type);
+    const b = element(o, 1, type);
+    o.unpackFlags(floating(o, 1, () => callRuntime(o, `sse_${name}_${type}`, a, b)));
   };
   const operands = `V${size} W${size}`;
   return [

@@ -2,7 +2,7 @@
 import type { Ops } from '../ops.ts';
 import { callRuntime, extract, immediateByte, setVector, shuffle, vector, zeroVector } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
-import { AVX, AVX2, binary, native, nativeUnary, runtime, runtimeImmediate, runtimeUnaryImmediate, unary, vex, type Forms, type Part } from './vector-forms.ts'; // prettier-ignore
+import { AVX, AVX2, binary, mmx, native, nativeUnary, runtime, runtimeImmediate, runtimeUnaryImmediate, unary, vex, type Forms, type Part } from './vector-forms.ts'; // prettier-ignore
 import { row, type Row } from './row.ts';
 
 const INTEGER: Forms = { wide: 'avx2' };
@@ -20,8 +20,8 @@ function interleave(bytes: number, high: boolean): Part {
 /** The 64-bit form of an interleaving of high halves is the high half of one of low halves. */
 function unpackHigh(mnemonic: string, opcode: string, bytes: number): Row[] {
   const rows = binary(mnemonic, opcode, interleave(bytes, true), INTEGER);
-  const mmx = binary(mnemonic, opcode, interleave(bytes, false), { mmx: 'high' }).filter(({ unit }) => unit === 'mmx');
-  return [...rows, ...mmx];
+  const narrow = binary(mnemonic, opcode, interleave(bytes, false), { mmx: 'high' }).filter(({ unit }) => unit === 'mmx');
+  return [...rows, ...narrow];
 }
 
 /** Horizontal operations: even and odd elements of both operands, in that order. */
@@ -70,13 +70,13 @@ function shift(mnemonic: string, opcode: string, immediateOpcode: string, digit:
   ];
 }
 
-function shiftImmediate(mnemonic: string, opcode: string, digit: number, semantics: (o: Ops) => void, mmx: boolean): Row[] {
+function shiftImmediate(mnemonic: string, opcode: string, digit: number, semantics: (o: Ops) => void, withMmx: boolean): Row[] {
   const made = [
     row(mnemonic, `${opcode} /${digit} reg: Udq+ Ib`, semantics, { unit: 'sse' }),
     row(`v${mnemonic}`, `${vex(opcode, '128')} /${digit} reg: Hdq= Udq Ib`, semantics, AVX),
     row(`v${mnemonic}`, `${vex(opcode, '256')} /${digit} reg: Hqq= Uqq Ib`, semantics, AVX2),
   ];
-  if (mmx) made.push(row(mnemonic, `${opcode.replace('66', 'NP')} /${digit} reg: Nq+ Ib`, semantics, { unit: 'mmx' }));
+  if (withMmx) made.push(mmx(mnemonic, `${opcode.replace('66', 'NP')} /${digit} reg: Nq+ Ib`, semantics));
   return made;
 }
 
@@ -97,9 +97,9 @@ function family(mnemonic: string, first: number, operation: string, suffixes = '
 }
 
 export const SSE_INTEGER: readonly Row[] = [
-  ...binary('punpcklbw', '66 0F 60', interleave(1, false), WITH_MMX),
-  ...binary('punpcklwd', '66 0F 61', interleave(2, false), WITH_MMX),
-  ...binary('punpckldq', '66 0F 62', interleave(4, false), WITH_MMX),
+  ...binary('punpcklbw', '66 0F 60', interleave(1, false), { ...WITH_MMX, mmxSource: 'd' }),
+  ...binary('punpcklwd', '66 0F 61', interleave(2, false), { ...WITH_MMX, mmxSource: 'd' }),
+  ...binary('punpckldq', '66 0F 62', interleave(4, false), { ...WITH_MMX, mmxSource: 'd' }),
   ...binary('packsswb', '66 0F 63', native('i8x16.narrow_i16x8_s'), { wide: 'avx2', mmx: 'joined' }),
   ...family('pcmpgt', 0x64, 'gt_s'),
   ...binary('packuswb', '66 0F 67', native('i8x16.narrow_i16x8_u'), { wide: 'avx2', mmx: 'joined' }),
@@ -112,7 +112,7 @@ export const SSE_INTEGER: readonly Row[] = [
   ...unary('pshufd', '66 0F 70', runtimeUnaryImmediate('pshufd'), { wide: 'avx2', immediate: true }),
   ...unary('pshufhw', 'F3 0F 70', runtimeUnaryImmediate('pshufhw'), { wide: 'avx2', immediate: true }),
   ...unary('pshuflw', 'F2 0F 70', runtimeUnaryImmediate('pshuflw'), { wide: 'avx2', immediate: true }),
-  row('pshufw', 'NP 0F 70 /r: Pq= Qq Ib', (o) => setVector(o, 0, [runtimeUnaryImmediate('pshuflw')(o, vector(o, 1)[0]!, 0)]), { unit: 'mmx' }),
+  mmx('pshufw', 'NP 0F 70 /r: Pq= Qq Ib', (o) => setVector(o, 0, [runtimeUnaryImmediate('pshuflw')(o, vector(o, 1)[0]!, 0)])),
   ...family('pcmpeq', 0x74, 'eq'),
   ...shift('psrlw', '66 0F D1', '66 0F 71', 2, 'shr_u', 16),
   ...shift('psraw', '66 0F E1', '66 0F 71', 4, 'shr_s', 16),
@@ -166,11 +166,11 @@ export const SSE_INTEGER: readonly Row[] = [
   ...unary('pabsw', '66 0F 38 1D', nativeUnary('i16x8.abs'), { ...SSSE3, mmx: 'low' }),
   ...unary('pabsd', '66 0F 38 1E', nativeUnary('i32x4.abs'), { ...SSSE3, mmx: 'low' }),
   ...binary('palignr', '66 0F 3A 0F', runtimeImmediate('palignr'), { ...SSSE3, immediate: true }),
-  row('palignr', 'NP 0F 3A 0F /r: Pq+ Qq Ib', (o) => {
+  mmx('palignr', 'NP 0F 3A 0F /r: Pq+ Qq Ib', (o) => {
     const [a] = vector(o, 0) as [Node];
     const [b] = vector(o, 1) as [Node];
     setVector(o, 0, [callRuntime(o, 'psrldq', shuffle(o, b, a, 8, [0, 2]), immediateByte(o))]);
-  }, { unit: 'mmx', feature: 'ssse3' }),
+  }, { feature: 'ssse3' }),
 ]; // prettier-ignore
 
 function splatByte(o: Ops, byte: number): Node {

@@ -16,7 +16,7 @@ import {
   type ElementType,
 } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
-import { AVX, AVX2, vex } from './vector-forms.ts';
+import { AVX, AVX2, mmx, vex } from './vector-forms.ts';
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
 
 const SSE: RowOptions = { unit: 'sse' };
@@ -112,22 +112,19 @@ function signMask(mnemonic: string, opcode: string, operation: string, lanes: nu
   ];
 }
 
-/** MASKMOVDQU and MASKMOVQ: bytes whose mask byte is negative go to DS:rDI. */
-function maskedStore(bytes: number): Semantics {
+/** MASKMOVDQU and MASKMOVQ: bytes whose mask byte is negative go to DS:rDI. All must be writable, as on AMD processors. */
+function maskedStore(bytes: 8 | 16): Semantics {
   return (o) => {
     const { b } = o;
-    const source = o.vectorAddress(o.operand(0));
-    const mask = o.vectorAddress(o.operand(1));
-    const target = o.readGpr(RDI, 64);
-    const i = b.variable('i32', b.i32(0));
-    b.loop((again) => {
-      b.if(b.op('i32.ge_u', b.load('i32.load8_u', b.op('i32.add', mask, b.get(i))), b.i32(0x80)), () => {
-        const offset = o.and(o.add(target, o.wide(b.get(i))), o.addressMask());
-        o.writeMemory(o.segmented(offset, 1), 8, b.load('i64.load8_u', b.op('i32.add', source, b.get(i))));
-      });
-      b.set(i, b.op('i32.add', b.get(i), b.i32(1)));
-      b.brIf(again, b.op('i32.lt_u', b.get(i), b.i32(bytes)));
-    });
+    const [source] = vector(o, 0) as [Node];
+    const [mask] = vector(o, 1) as [Node];
+    const address = o.segmented(o.and(o.readGpr(RDI, 64), o.addressMask()), bytes);
+    const host = o.translate(address, bytes, true, false);
+    const old = b.load(bytes === 16 ? 'v128.load' : 'v128.load64_zero', b.get(host));
+    const merged = b.op('v128.bitselect', source, old, b.op('i8x16.shr_s', mask, b.i32(7)));
+    if (bytes === 16) b.store('v128.store', b.get(host), merged);
+    else b.store('i64.store', b.get(host), extract(o, 'i64', merged, 0));
+    o.commit(host);
     if (bytes === 8) enterMmx(o);
   };
 }
@@ -210,42 +207,45 @@ export const SSE_MOVE: readonly Row[] = [
   row('movd', '66 0F 7E /r: Ey= Vdq', toGeneral, SSE),
   row('vmovd', 'VEX.128.66.0F 6E /r: Vdq= Ey', fromGeneral, AVX),
   row('vmovd', 'VEX.128.66.0F 7E /r: Ey= Vdq', toGeneral, AVX),
-  row('movd', 'NP 0F 6E /r: Pq= Ey', fromGeneral, { unit: 'mmx' }),
-  row('movd', 'NP 0F 7E /r: Ey= Pq', toGeneral, { unit: 'mmx' }),
+  mmx('movd', 'NP 0F 6E /r: Pq= Ey', fromGeneral),
+  mmx('movd', 'NP 0F 7E /r: Ey= Pq', toGeneral),
   row('movq', ['F3 0F 7E /r: Vdq= Wq', '66 0F D6 /r: Wq= Vdq'], moveQuad, SSE),
   row('vmovq', ['VEX.128.F3.0F.WIG 7E /r: Vdq= Wq', 'VEX.128.66.0F.WIG D6 /r: Wq= Vdq'], moveQuad, AVX),
-  row('movq', 'NP 0F 6F /r: Pq= Qq', move, { unit: 'mmx' }),
-  row('movq', 'NP 0F 7F /r: Qq= Pq', storeMmx, { unit: 'mmx' }),
-  row('movntq', 'NP 0F E7 /r mem: Mq= Pq', storeMmx, { unit: 'mmx' }),
-  row('movdq2q', 'F2 0F D6 /r reg: Pq= Udq', move, SSE),
-  row('movq2dq', 'F3 0F D6 /r reg: Vdq= Nq', (o) => {
+  mmx('movq', 'NP 0F 6F /r: Pq= Qq', move),
+  mmx('movq', 'NP 0F 7F /r: Qq= Pq', storeMmx),
+  mmx('movntq', 'NP 0F E7 /r mem: Mq= Pq', storeMmx),
+  mmx('movdq2q', 'F2 0F D6 /r reg: Pq= Udq', move, SSE),
+  mmx('movq2dq', 'F3 0F D6 /r reg: Vdq= Nq', (o) => {
     moveQuad(o);
     enterMmx(o);
   }, SSE),
   ...signMask('movmskps', 'NP 0F 50', 'i32x4.bitmask', 4, AVX),
   ...signMask('movmskpd', '66 0F 50', 'i64x2.bitmask', 2, AVX),
   ...signMask('pmovmskb', '66 0F D7', 'i8x16.bitmask', 16, AVX2),
-  row('pmovmskb', 'NP 0F D7 /r reg: Gd= Nq', (o) => {
+  mmx('pmovmskb', 'NP 0F D7 /r reg: Gd= Nq', (o) => {
     o.set(0, o.wide(o.b.op('i32.and', o.b.op('i8x16.bitmask', vector(o, 1)[0]!), o.b.i32(0xff))));
     enterMmx(o);
-  }, { unit: 'mmx' }),
+  }),
   row('maskmovdqu', '66 0F F7 /r reg: Vdq Udq', maskedStore(16), { ...SSE, addressed: true }),
   row('vmaskmovdqu', 'VEX.128.66.0F.WIG F7 /r reg: Vdq Udq', maskedStore(16), { ...AVX, addressed: true }),
-  row('maskmovq', 'NP 0F F7 /r reg: Pq Nq', maskedStore(8), { unit: 'mmx', addressed: true }),
+  mmx('maskmovq', 'NP 0F F7 /r reg: Pq Nq', maskedStore(8), { addressed: true }),
   row('pinsrw', '66 0F C4 /r reg: Vdq+ Rd Ib', insertWord, SSE),
   row('pinsrw', '66 0F C4 /r mem: Vdq+ Ew Ib', insertWord, SSE),
-  row('pinsrw', 'NP 0F C4 /r reg: Pq+ Rd Ib', insertWord, { unit: 'mmx' }),
-  row('pinsrw', 'NP 0F C4 /r mem: Pq+ Ew Ib', insertWord, { unit: 'mmx' }),
+  mmx('pinsrw', 'NP 0F C4 /r reg: Pq+ Rd Ib', insertWord),
+  mmx('pinsrw', 'NP 0F C4 /r mem: Pq+ Ew Ib', insertWord),
   row('vpinsrw', 'VEX.128.66.0F C4 /r reg: Vdq= Hdq Rd Ib', insertWord, AVX),
   row('vpinsrw', 'VEX.128.66.0F C4 /r mem: Vdq= Hdq Ew Ib', insertWord, AVX),
   row('pextrw', '66 0F C5 /r reg: Gd= Udq Ib', extractWord, SSE),
-  row('pextrw', 'NP 0F C5 /r reg: Gd= Nq Ib', extractWord, { unit: 'mmx' }),
+  mmx('pextrw', 'NP 0F C5 /r reg: Gd= Nq Ib', extractWord),
   row('vpextrw', 'VEX.128.66.0F C5 /r reg: Gd= Udq Ib', extractWord, AVX),
   row('ldmxcsr', 'NP 0F AE /2 mem: Md', loadMxcsr, SSE),
   row('stmxcsr', 'NP 0F AE /3 mem: Md=', storeMxcsr, SSE),
   row('vldmxcsr', 'VEX.128.NP.0F.WIG AE /2 mem: Md', loadMxcsr, AVX),
   row('vstmxcsr', 'VEX.128.NP.0F.WIG AE /3 mem: Md=', storeMxcsr, AVX),
-  row('emms', 'NP 0F 77:', (o) => o.setState32(L.FTAG, o.b.i32(0)), { unit: 'mmx' }),
+  mmx('emms', 'NP 0F 77:', (o) => {
+    o.setState32(L.FTOP, o.b.i32(0));
+    o.setState32(L.FTAG, o.b.i32(0));
+  }),
 ]; // prettier-ignore
 
 function storeMmx(o: Ops): void {

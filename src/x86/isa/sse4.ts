@@ -150,7 +150,8 @@ function crc32(bits: 8 | 16 | 32 | 64): Semantics {
 }
 
 const AES: Forms = { feature: 'aes', vexFeature: 'aes', wide: 'vaes' };
-const SHA: RowOptions = { unit: 'sse', feature: 'sha' };
+/** Without the alignment rule, as on AMD processors. */
+const SHA: RowOptions = { unit: 'sse', feature: 'sha', unaligned: true };
 
 function sha(mnemonic: string, opcode: string): Row {
   return row(

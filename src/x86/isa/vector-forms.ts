@@ -3,8 +3,9 @@
  * MMX row. An opcode is written as in legacy encodings: `66 0F 38 00`.
  */
 import type { Ops } from '../ops.ts';
-import { callRuntime, immediateByte, raiseUnmasked, setVector, vector } from '../vector.ts';
+import { callRuntime, immediateByte, floating, setVector, shuffle, vector } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
+import { reportPending } from './x87.ts';
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
 
 /** What an instruction does to one 128-bit part of its sources: `n` is 1 for the upper half of YMM. */
@@ -24,6 +25,8 @@ export interface Forms {
   /** VEX.W, where it matters. */
   readonly w?: 'W0' | 'W1';
   readonly mmx?: MmxForm;
+  /** Size of the MMX form's source, if not whole. */
+  readonly mmxSource?: string;
   /** An immediate byte follows. */
   readonly immediate?: boolean;
   /** Raises SIMD floating-point exceptions. */
@@ -49,6 +52,14 @@ const options = ({ feature, unaligned }: Forms): RowOptions => ({
 
 export const AVX: RowOptions = { unit: 'avx', feature: 'avx' };
 export const AVX2: RowOptions = { unit: 'avx', feature: 'avx2' };
+
+/** An instruction with MMX registers: a pending x87 exception comes first. SDM vol. 1, 9.6. */
+export function mmx(mnemonic: string, encoding: string, semantics: Semantics, more: RowOptions = {}): Row {
+  return row(mnemonic, encoding, (o) => {
+    reportPending(o);
+    semantics(o);
+  }, { unit: 'mmx', ...more }); // prettier-ignore
+}
 
 /** The VEX rows. Operands are given without the immediate. */
 function vexRows(mnemonic: string, opcode: string, forms: Forms, semantics: Semantics, narrow: string, wide: string): Row[] {
@@ -79,9 +90,8 @@ function binarySemantics(part: Part, forms: Forms): Semantics {
     const first = o.encoding.vex ? 1 : 0;
     const a = vector(o, first);
     const b = vector(o, first + 1);
-    const result = a.map((each, n) => part(o, each, b[n] ?? b[0]!, n));
-    if (forms.float) raiseUnmasked(o);
-    setVector(o, 0, result);
+    const compute = (): Node[] => a.map((each, n) => part(o, each, b[n] ?? b[0]!, n));
+    setVector(o, 0, forms.float ? floating(o, a.length, compute) : compute());
   };
 }
 
@@ -101,29 +111,30 @@ export function binary(mnemonic: string, opcode: string, part: Part, forms: Form
   const { source = 'dq', wideSource = 'qq' } = forms;
   const semantics = binarySemantics(part, forms);
   const made = rows(mnemonic, opcode, forms, semantics, `Vdq+ W${source}`, `Vdq= Hdq W${source}`, `Vqq= Hqq W${wideSource}`);
-  if (forms.mmx) made.push(mmxBinary(mnemonic, opcode.replace(/^66/, 'NP'), part, forms.mmx, forms.immediate, forms.feature));
+  if (forms.mmx) made.push(mmxBinary(mnemonic, opcode, part, forms));
   return made;
 }
 
-function mmxBinary(mnemonic: string, opcode: string, part: Part, form: MmxForm, immediate = false, feature?: string): Row {
-  return row(mnemonic, `${opcode} /r: Pq+ Qq${immediate ? ' Ib' : ''}`, (o) => {
+function mmxBinary(mnemonic: string, opcode: string, part: Part, forms: Forms): Row {
+  const { mmx: form, mmxSource = 'q', immediate, feature } = forms;
+  return mmx(mnemonic, `${opcode.replace(/^66/, 'NP')} /r: Pq+ Q${mmxSource}${immediate ? ' Ib' : ''}`, (o) => {
     const [a] = vector(o, 0) as [Node];
     const [b] = vector(o, 1) as [Node];
     if (form === 'joined') {
-      const joined = o.b.op('i8x16.shuffle', a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+      const joined = shuffle(o, a, b, 8, [0, 2]);
       setVector(o, 0, [part(o, joined, joined, 0)]);
     } else {
       const result = part(o, a, b, 0);
-      setVector(o, 0, [form === 'low' ? result : o.b.op('i8x16.shuffle', result, result, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)]);
+      setVector(o, 0, [form === 'low' ? result : shuffle(o, result, result, 8, [1, 1])]);
     }
-  }, { unit: 'mmx', ...(feature === undefined ? {} : { feature }) }); // prettier-ignore
+  }, feature === undefined ? {} : { feature }); // prettier-ignore
 }
 
 function unarySemantics(part: UnaryPart, forms: Forms): Semantics {
   return (o) => {
-    const result = vector(o, 1).map((each, n) => part(o, each, n));
-    if (forms.float) raiseUnmasked(o);
-    setVector(o, 0, result);
+    const a = vector(o, 1);
+    const compute = (): Node[] => a.map((each, n) => part(o, each, n));
+    setVector(o, 0, forms.float ? floating(o, a.length, compute) : compute());
   };
 }
 
@@ -134,7 +145,7 @@ export function unary(mnemonic: string, opcode: string, part: UnaryPart, forms: 
   const made = rows(mnemonic, opcode, forms, semantics, `Vdq= W${source}`, `Vdq= W${source}`, `Vqq= W${wideSource}`);
   if (forms.mmx) {
     const text = `${opcode.replace(/^66/, 'NP')} /r: Pq= Qq${forms.immediate ? ' Ib' : ''}`;
-    made.push(row(mnemonic, text, semantics, { ...options(forms), unit: 'mmx' }));
+    made.push(mmx(mnemonic, text, semantics, { ...options(forms), unit: 'mmx' }));
   }
   return made;
 }

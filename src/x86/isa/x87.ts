@@ -12,7 +12,7 @@ const CR0_NE = 0x20;
 const ES = 0x80;
 
 /** An exception that an earlier instruction left pending comes first. */
-function reportPending(o: Ops): void {
+export function reportPending(o: Ops): void {
   o.if(o.b.op('i32.and', o.state32(L.FSW), o.b.i32(ES)), () => {
     o.if(o.b.op('i32.and', o.state32(L.CR0), o.b.i32(CR0_NE)), () => o.fault(MF));
     o.fault(FPU_ERROR);

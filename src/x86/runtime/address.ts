@@ -7,13 +7,18 @@ import * as L from './layout';
 /** A linear address that no access gets through; SEGMENT_FAULT has been noted. */
 const VIOLATION: u64 = 0x8000000000000000;
 
+function displacement(record: u32): u64 {
+  const far = load<u8>(record, L.R_FLAGS) & L.REC_FAR_DISPLACEMENT;
+  return far ? <u64>load<u32>(record, L.R_DISP) : <u64>(<i64>load<i32>(record, L.R_DISP));
+}
+
 /** Effective address of a record's memory operand, cut to its address size. */
 export function effectiveAddress(record: u32): u64 {
   const flags = <u32>load<u8>(record, L.R_FLAGS);
   if (flags & L.REC_ABSOLUTE) return load<u64>(record, L.R_IMM);
   const base = load<u64>(<u32>load<u16>(record, L.R_RM));
   const index = load<u64>(<u32>load<u16>(record, L.R_INDEX));
-  const sum = base + (index << (<u64>load<u8>(record, L.R_SCALE))) + <u64>(<i64>load<i32>(record, L.R_DISP));
+  const sum = base + (index << (<u64>load<u8>(record, L.R_SCALE))) + displacement(record);
   if (!(flags & (L.REC_ADDRESS_32 | L.REC_ADDRESS_16))) return sum;
   return flags & L.REC_ADDRESS_32 ? sum & 0xffffffff : sum & 0xffff;
 }
@@ -35,7 +40,7 @@ export function gatherAddress(record: u32, n: u32, indexBytes: u32, access: u32)
   const place = <u32>load<u16>(record, L.R_INDEX) + n * indexBytes;
   const index = indexBytes == 4 ? <i64>load<i32>(place) : load<i64>(place);
   const base = load<u64>(<u32>load<u16>(record, L.R_RM));
-  const sum = base + <u64>(index << (<i64>load<u8>(record, L.R_SCALE))) + <u64>(<i64>load<i32>(record, L.R_DISP));
+  const sum = base + <u64>(index << (<i64>load<u8>(record, L.R_SCALE))) + displacement(record);
   return segmented(<u32>load<u8>(record, L.R_SEGMENT), sum & maskOf(<u32>load<u8>(record, L.R_FLAGS)), access);
 }
 
@@ -56,7 +61,12 @@ export function writeAddressSized(record: u32, register: u32, value: u64): void 
 
 /** Linear address of an offset in a segment; VIOLATION when the segment does not allow it. */
 export function segmented(segment: u32, offset: u64, access: u32): u64 {
-  if (load<u32>(L.CODE_MODE) == 2) return segment >= 4 ? load<u64>(L.SEG_BASE + (segment << 3)) + offset : offset;
+  if (load<u32>(L.CODE_MODE) == 2) {
+    if (segment < 4) return offset;
+    // The offset must be canonical by itself, too.
+    if (<u64>(<i64>(offset << 16) >> 16) != offset) return VIOLATION;
+    return load<u64>(L.SEG_BASE + (segment << 3)) + offset;
+  }
   if (!inSegment(segment, <u32>offset, access & 255, (access & 256) != 0)) return VIOLATION;
   return (load<u64>(L.SEG_BASE + (segment << 3)) + offset) & 0xffffffff;
 }
@@ -86,9 +96,8 @@ export function stackAddress(pointer: u64, bytes: u32, write: u32): u64 {
   return segmented(2, offset, bytes | (write << 8));
 }
 
-/** Linear target of a relative branch outside 64-bit code: the offset wraps at the operand size. */
+/** Offset in CS of a branch target outside 64-bit code, given as linear address: it wraps at the operand size. */
 export function legacyTarget(linear: u64, operandSize: u32): u64 {
-  const base = load<u64>(L.SEG_BASE + 8);
-  const offset = <u32>(linear - base);
-  return (base + <u64>(operandSize == 16 ? offset & 0xffff : offset)) & 0xffffffff;
+  const offset = <u32>(linear - load<u64>(L.SEG_BASE + 8));
+  return <u64>(operandSize == 16 ? offset & 0xffff : offset);
 }

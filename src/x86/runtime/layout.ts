@@ -123,15 +123,15 @@ export const CROSSING = 0x8b00;
 /** Images of processor state that cross a page are put together here. */
 export const STAGE = 0x9000; // 1 KiB
 
-// TLBs: three sets (kernel, user, kernel with AC set), each with read, write and code tables of 1024 16-byte entries.
+// TLBs: four sets (kernel, user, kernel with AC set, user with alignment checks), each with read, write and code tables of 1024 16-byte entries.
 export const TLB = 0x10000;
 export const TLB_ENTRIES = 1024;
 export const TLB_TABLE_BYTES = 0x4000;
 export const TLB_SET_BYTES = 0xc000;
-export const TLB_SETS = 3;
-export const TLB_END = 0x34000;
+export const TLB_SETS = 4;
+export const TLB_END = 0x40000;
 /** Addresses of non-global entries filled since the last flush of those. */
-export const TLB_LOG = 0x34000;
+export const TLB_LOG = 0xc000;
 export const TLB_LOG_SIZE = 2048;
 
 /** One i32 per RAM page in host order: address of its code page, or 0. */
@@ -157,9 +157,9 @@ export const R_REG = 8; // u16: state address of ModRM.reg
 export const R_RM = 10; // u16: of ModRM.rm, or of the base register
 export const R_INDEX = 12; // u16
 export const R_VVVV = 14; // u16
-export const R_DISP = 16; // i32; of a branch: offset of the target from the page's base
+export const R_DISP = 16; // i32
 export const R_LINK = 20; // i32: record of a branch's target in the same page, once known
-export const R_IMM = 24; // i64
+export const R_IMM = 24; // i64; of a branch: offset of the target from the page's base
 
 export const REC_ADDRESS_32 = 1;
 export const REC_ADDRESS_16 = 2;
@@ -168,6 +168,8 @@ export const REC_REP = 8;
 export const REC_REPNE = 16;
 /** The address is R_IMM itself (MOV between the accumulator and an absolute address). */
 export const REC_ABSOLUTE = 32;
+/** R_DISP, RIP-relative, lost its 33rd bit: it is positive although its sign bit is set. */
+export const REC_FAR_DISPLACEMENT = 64;
 
 // Code page header, after the table of 4096 entries.
 export const CODE_PAGE_BYTES = 0x4020;

@@ -40,6 +40,7 @@ export const FETCH = 16;
 export const IMPLICIT = 256;
 
 const CR0_WP = 1 << 16;
+const CR0_AM = 1 << 18;
 const CR0_PG = 1 << 31;
 const CR4_PSE = 1 << 4;
 const CR4_PAE = 1 << 5;
@@ -290,7 +291,8 @@ export function flushCodeTlb(): void {
 export function selectTlb(): void {
   const user = load<u32>(L.CPL) == 3;
   const open = (load<u32>(L.RFLAGS) & RFLAGS_AC) != 0 && (load<u32>(L.CR4) & CR4_SMAP) != 0;
-  const base: u32 = L.TLB + (user ? 1 : open ? 2 : 0) * L.TLB_SET_BYTES;
+  const aligned = user && (load<u32>(L.RFLAGS) & RFLAGS_AC) != 0 && (load<u32>(L.CR0) & CR0_AM) != 0;
+  const base: u32 = L.TLB + (aligned ? 3 : user ? 1 : open ? 2 : 0) * L.TLB_SET_BYTES;
   store<u32>(L.TLB_READ, base);
   store<u32>(L.TLB_WRITE, base + L.TLB_TABLE_BYTES);
   store<u32>(L.TLB_CODE, base + 2 * L.TLB_TABLE_BYTES);
@@ -317,8 +319,24 @@ function privilege(): u32 {
   return load<u32>(L.CPL) == 3 ? USER : 0;
 }
 
+/** Alignment checks are on: then data never enters the TLB, so that every access comes by here. SDM vol. 3, 6.15, #AC. */
+// @ts-ignore: decorator
+@inline
+function checksAlignment(): bool {
+  return load<u32>(L.TLB_READ) == L.TLB + 3 * L.TLB_SET_BYTES;
+}
+
+/** Operands of 2, 4 and 8 bytes must lie at multiples of their size. */
+function misaligned(va: u64, bytes: u32): bool {
+  if (!checksAlignment() || bytes > 8 || (bytes & (bytes - 1)) != 0 || !(<u32>va & (bytes - 1))) return false;
+  store<u32>(L.FAULT_VECTOR, 17);
+  store<u32>(L.FAULT_ERROR, 0);
+  return true;
+}
+
 /** Whether debug registers watch data on this page: then it never enters the TLB. */
 function watched(va: u64): bool {
+  if (checksAlignment()) return true;
   const dr7 = load<u32>(L.DR7);
   if (!(dr7 & 0xff)) return false;
   for (let i = 0; i < 4; i++) {
@@ -369,14 +387,14 @@ function writePhysical(pa: u64, from: u32, bytes: u32): void {
  */
 export function slowRead(va: u64, flags: u32): u32 {
   const bytes = flags & 63;
-  if (!canonical(va)) return addressFault(flags >> 8);
+  if (!canonical(va) || !canonical(legacyWrap(va + bytes - 1))) return addressFault(flags >> 8);
+  if (misaligned(va, bytes)) return 0;
   store<u64>(L.COUNT_TLB_MISSES, load<u64>(L.COUNT_TLB_MISSES) + 1);
   const first = walk(va, privilege());
   if (first == NONE) return 0;
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   if (bytes > rest) {
     const next = legacyWrap(va + rest);
-    if (!canonical(next)) return addressFault(flags >> 8);
     const second = walk(next, privilege());
     if (second == NONE) return 0;
     readPhysical(first, L.BOUNCE, rest);
@@ -404,14 +422,14 @@ function legacyWrap(va: u64): u64 {
  */
 export function slowWrite(va: u64, flags: u32): u32 {
   const bytes = flags & 63;
-  if (!canonical(va)) return addressFault(flags >> 8);
+  if (!canonical(va) || !canonical(legacyWrap(va + bytes - 1))) return addressFault(flags >> 8);
+  if (misaligned(va, bytes)) return 0;
   store<u64>(L.COUNT_TLB_MISSES, load<u64>(L.COUNT_TLB_MISSES) + 1);
   const first = walk(va, privilege() | WRITE);
   if (first == NONE) return 0;
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   if (bytes > rest) {
     const next = legacyWrap(va + rest);
-    if (!canonical(next)) return addressFault(flags >> 8);
     const second = walk(next, privilege() | WRITE);
     if (second == NONE) return 0;
     return bounce(first, second, bytes, rest, (flags & 64) != 0);

@@ -123,6 +123,11 @@ export class FunctionBuilder {
     return node;
   }
 
+  /** Whether what is built now runs unconditionally. */
+  get straight(): boolean {
+    return this.#scope === this.#root;
+  }
+
   // Values
 
   i32(value: number): Node {

@@ -1,0 +1,298 @@
+/**
+ * The PC: the only place with addresses and interrupt numbers. Reads top to bottom like a parts list.
+ * After Intel's Q35 chipset where something must be, and without what nobody looks for.
+ */
+import { AcpiPm, ACPI_DISABLE, ACPI_ENABLE, SLP_TYP_S5 } from '../devices/acpi-pm.ts';
+import { SystemApicBus } from '../devices/apic-bus.ts';
+import { DebugPort, PostPort } from '../devices/debug-port.ts';
+import { Hpet } from '../devices/hpet.ts';
+import { I8042 } from '../devices/i8042.ts';
+import { I8254 } from '../devices/i8254.ts';
+import { I8259 } from '../devices/i8259.ts';
+import { IoApic } from '../devices/ioapic.ts';
+import { IsaDebugExit } from '../devices/isa-debug-exit.ts';
+import { LocalApic } from '../devices/local-apic.ts';
+import { cmosMemory, Mc146818 } from '../devices/mc146818.ts';
+import { PcTestdev } from '../devices/pc-testdev.ts';
+import { assignBars } from '../devices/pci/assign-bars.ts';
+import { ConfigPorts } from '../devices/pci/config-ports.ts';
+import { Ecam, ECAM_BUS_SIZE } from '../devices/pci/ecam.ts';
+import { HostBridge } from '../devices/pci/host-bridge.ts';
+import { PciBus } from '../devices/pci/pci-bus.ts';
+import { Port61 } from '../devices/port61.ts';
+import { Port92 } from '../devices/port92.ts';
+import { RESET_VALUE, ResetControl } from '../devices/reset-control.ts';
+import { Uart16550 } from '../devices/uart16550.ts';
+import { VirtioBlk } from '../devices/virtio/blk/virtio-blk.ts';
+import { VirtioConsole, type ConsolePort } from '../devices/virtio/console/virtio-console.ts';
+import { VirtioPci } from '../devices/virtio/pci-transport.ts';
+import { VirtioRng } from '../devices/virtio/rng/virtio-rng.ts';
+import type { VirtioDevice } from '../devices/virtio/virtio-device.ts';
+import type { BoardDescription } from '../firmware/acpi/description.ts';
+import type { KernelRequest } from '../firmware/boot-plan.ts';
+import { installFirmware } from '../firmware/install.ts';
+import { loadKernel } from '../firmware/load-kernel.ts';
+import { silent, type Log } from '../base/log.ts';
+import type { BlockBackend, CharBackend, EntropyBackend } from '../machine/backends.ts';
+import { Bus } from '../machine/bus.ts';
+import { resetDevice, type Device } from '../machine/device.ts';
+import type { IrqLine } from '../machine/irq.ts';
+import { LOW_RAM_LIMIT, Memory } from '../machine/memory.ts';
+import { Machine } from '../machine/machine.ts';
+import type { Accelerator, VCpu } from '../machine/vcpu.ts';
+import type { Pace } from '../platform/pace.ts';
+
+/** The TSC and guest time are the same thing: one tick a nanosecond. */
+const TSC_HZ = 1e9;
+
+const LOCAL_APIC = 0xfee0_0000;
+const IO_APIC = 0xfec0_0000;
+const HPET = 0xfed0_0000;
+const ECAM = 0xe000_0000;
+const TESTDEV = 0xff00_0000;
+const PCI_MMIO = { base: 0xc000_0000, size: 0x2000_0000 };
+const PCI_IO = { base: 0xc000, size: 0x3000 };
+const PM1A_EVENT = 0x600;
+const PM1A_CONTROL = 0x604;
+const PM_TIMER = 0x608;
+const GPE0 = 0x620;
+const SMI_COMMAND = 0xb2;
+const DEBUG_EXIT = 0xf4;
+
+/** I/O APIC inputs of the PCI interrupt pins. */
+const INTX_GSIS = [16, 17, 18, 19] as const;
+/** The same without I/O APIC. */
+const INTX_PIC_IRQS = [10, 10, 11, 11] as const;
+const SCI = 9;
+
+const DESCRIPTION: BoardDescription = {
+  cpus: 1,
+  localApic: LOCAL_APIC,
+  ioApic: { id: 0, address: IO_APIC },
+  sciGsi: SCI,
+  reset: { port: 0xcf9, value: RESET_VALUE },
+  power: {
+    pm1aEvent: PM1A_EVENT,
+    pm1aControl: PM1A_CONTROL,
+    pmTimer: PM_TIMER,
+    gpe0: { port: GPE0, length: 4 },
+    smiCommand: { port: SMI_COMMAND, enable: ACPI_ENABLE, disable: ACPI_DISABLE },
+    s5SleepType: SLP_TYP_S5,
+  },
+  hpet: HPET,
+  pci: { ecam: { base: ECAM, buses: 1 }, mmio: PCI_MMIO, gsis: INTX_GSIS, picIrqs: INTX_PIC_IRQS },
+  rtc: { port: 0x70, irq: 8, centuryIndex: 0x32 },
+  ps2: { keyboardIrq: 1, mouseIrq: 12 },
+  serial: [{ port: 0x3f8, irq: 4 }],
+  vga: false,
+};
+
+/** What the outside gives a PC. */
+export interface PcOptions {
+  readonly memoryBytes: number;
+  readonly accelerator: Accelerator;
+  readonly pace: Pace;
+  readonly epochMs: number;
+  readonly entropy: EntropyBackend;
+  readonly log?: Log;
+  /** The 16550 at 0x3f8. */
+  readonly serial: CharBackend;
+  readonly disks?: readonly BlockBackend[];
+  /** A virtio console: hvc0. */
+  readonly console?: { readonly port: ConsolePort; readonly cols: number; readonly rows: number };
+  /** Named virtio serial ports. */
+  readonly ports?: readonly ConsolePort[];
+  readonly kernel: Omit<KernelRequest, 'memoryMap' | 'acpiRsdp'>;
+  /** QEMU's isa-debug-exit and pc-testdev, for people who test kernels. */
+  readonly debugExit?: boolean;
+  /** A reset ends the machine. */
+  readonly noReboot?: boolean;
+}
+
+export interface Pc {
+  readonly machine: Machine;
+  readonly vcpu: VCpu;
+  readonly serial: Uart16550;
+  readonly console: VirtioConsole | undefined;
+  readonly ports: VirtioConsole | undefined;
+  readonly power: AcpiPm;
+  readonly keyboard: I8042;
+}
+
+export async function createPc(options: PcOptions): Promise<Pc> {
+  const { accelerator, entropy } = options;
+  const log = options.log ?? silent;
+  const memory = new Memory(options.memoryBytes, accelerator.reservedBytes);
+  const machine = new Machine(options.pace, options.epochMs);
+  const { clock } = machine;
+  const pio = new Bus('pio');
+  const mmio = new Bus('mmio');
+  const random = new Uint8Array(8);
+
+  // Processor and interrupt controllers
+  const apicBus = new SystemApicBus();
+  // eslint-disable-next-line prefer-const -- the processor and its interrupt controller name each other
+  let vcpu!: VCpu;
+  // eslint-disable-next-line prefer-const
+  let pic!: I8259;
+  const apic = new LocalApic({
+    id: 0,
+    clock,
+    tscHz: TSC_HZ,
+    bus: apicBus,
+    outputs: {
+      interrupt: (level) => vcpu.setInterrupt(level),
+      nmi: () => vcpu.nmi(),
+      init: () => {},
+      startup: () => {},
+      acknowledgeExternal: () => pic.acknowledge(),
+    },
+  });
+  vcpu = accelerator.createVCpu({
+    memory,
+    pio,
+    mmio,
+    epochMs: options.epochMs,
+    acknowledge: () => apic.acknowledge(),
+    tsc: (instructions) => BigInt(clock.at(instructions)),
+    get cr8() {
+      return BigInt(apic.cr8);
+    },
+    set cr8(value) {
+      apic.cr8 = Number(value);
+    },
+    readMsr: (index) => apic.readMsr(index),
+    writeMsr: (index, value) => apic.writeMsr(index, value),
+    random() {
+      entropy.fill(random);
+      return new DataView(random.buffer).getBigUint64(0);
+    },
+  });
+  apicBus.attachProcessor(apic);
+  const ioApic = new IoApic(apicBus);
+  apicBus.attachListener(ioApic);
+  const slavePic = new I8259({ int: { set: (level) => pic.lines[2]!.set(level) } });
+  pic = new I8259({ int: apic.lint0, slave: slavePic });
+  /** An ISA interrupt reaches both controllers; the timer's input of the I/O APIC is 2. */
+  const isa = (irq: number): IrqLine => {
+    const legacy = irq < 8 ? pic.lines[irq]! : slavePic.lines[irq - 8]!;
+    const modern = ioApic.lines[irq === 0 ? 2 : irq]!;
+    return {
+      set(level) {
+        legacy.set(level);
+        modern.set(level);
+      },
+    };
+  };
+  mmio.map(LOCAL_APIC, 0x1000, 'local APIC', apic);
+  mmio.map(IO_APIC, 0x1000, 'I/O APIC', ioApic);
+  pio.map(0x20, 2, 'PIC master', pic);
+  pio.map(0xa0, 2, 'PIC slave', slavePic);
+  pio.map(0x4d0, 1, 'ELCR master', pic.elcr);
+  pio.map(0x4d1, 1, 'ELCR slave', slavePic.elcr);
+
+  // Time
+  const hpet = new Hpet({ clock, legacy: [isa(0), isa(8)], routes: new Map([20, 21, 22, 23].map((pin) => [pin, ioApic.lines[pin]!])) });
+  const pit = new I8254(clock, hpet.pit);
+  const port61 = new Port61(clock, pit);
+  const low = Math.min(memory.sizeBytes, LOW_RAM_LIMIT);
+  const rtc = new Mc146818(clock, hpet.rtc, cmosMemory(low, memory.sizeBytes - low));
+  mmio.map(HPET, 0x400, 'HPET', hpet);
+  pio.map(0x40, 4, 'PIT', pit);
+  pio.map(0x61, 1, 'port 61', port61);
+  pio.map(0x70, 2, 'RTC', rtc);
+
+  // Power and reset
+  const reset = (): void => (options.noReboot ? machine.end({ kind: 'reset' }) : void machine.post(restart));
+  const power = new AcpiPm({ clock, sci: isa(SCI), powerOff: () => machine.end({ kind: 'poweroff' }) });
+  const resetControl = new ResetControl(reset);
+  const port92 = new Port92({ set() {} }, reset);
+  pio.map(PM1A_EVENT, 4, 'PM1a event', power.event);
+  pio.map(PM1A_CONTROL, 2, 'PM1a control', power.control);
+  pio.map(PM_TIMER, 4, 'PM timer', power.timer);
+  pio.map(GPE0, 4, 'GPE0', power.gpe0);
+  pio.map(SMI_COMMAND, 1, 'SMI command', power.smiCommand);
+  pio.map(0x92, 1, 'port 92', port92);
+
+  // Keyboard, mouse, serial port
+  const keyboard = new I8042({ keyboardIrq: isa(1), mouseIrq: isa(12), a20: { set() {} }, reset });
+  const serial = new Uart16550(options.serial, isa(4));
+  const debugPort = new DebugPort({ write: (data) => log('debug', 'guest', new TextDecoder('latin1').decode(data)) });
+  pio.map(0x60, 1, 'i8042 data', keyboard.data);
+  pio.map(0x64, 1, 'i8042 command', keyboard.command);
+  pio.map(0x3f8, 8, 'COM1', serial);
+  pio.map(0x80, 1, 'POST', new PostPort());
+  pio.map(0xe9, 1, 'debug port', debugPort);
+
+  // PCI
+  const pci = new PciBus({ pio, mmio, intx: INTX_GSIS.map((gsi, n) => bothLines(ioApic.lines[gsi]!, isa(INTX_PIC_IRQS[n]!))) as never });
+  const configPorts = new ConfigPorts(pci, resetControl);
+  const bridge = new HostBridge(ECAM);
+  pci.attach(0, bridge.pci);
+  pio.map(0xcf8, 8, 'PCI configuration', configPorts);
+  mmio.map(ECAM, ECAM_BUS_SIZE, 'ECAM', new Ecam(pci));
+  const virtio: VirtioPci[] = [];
+  const plug = <D extends VirtioDevice>(device: D): D => {
+    const transport = new VirtioPci(device, { memory, msi: apicBus.msi, log });
+    virtio.push(transport);
+    pci.attach(virtio.length, transport.pci);
+    return device;
+  };
+  plug(new VirtioRng(entropy));
+  const hvc = options.console && plug(new VirtioConsole([options.console.port], options.console));
+  const ports = options.ports && plug(new VirtioConsole(options.ports));
+  for (const disk of options.disks ?? []) plug(new VirtioBlk(disk, machine, { log }));
+
+  const devices: Device[] = [
+    keyboard, serial, port61, port92, resetControl, power, hpet, pit, configPorts, bridge, ...virtio, slavePic, pic, ioApic, apic,
+  ] as Device[]; // prettier-ignore
+
+  if (options.debugExit) {
+    const exit = new IsaDebugExit((value) => machine.end({ kind: 'debug-exit', value }));
+    pio.map(DEBUG_EXIT, 4, 'isa-debug-exit', exit);
+    const testdev = new PcTestdev(Array.from({ length: 24 }, (_, pin) => ioApic.lines[pin]!));
+    pio.map(0xe0, 4, 'pc-testdev', testdev.ioport);
+    pio.map(0xe4, 4, 'pc-testdev flush', testdev.flush);
+    pio.map(0xe8, 1, 'pc-testdev byte', testdev.ioport);
+    pio.map(0x2000, 24, 'pc-testdev lines', testdev.irqs);
+    mmio.map(TESTDEV, 0x10000, 'pc-testdev memory', testdev.memory);
+  }
+
+  const uuid = new Uint8Array(16);
+  entropy.fill(uuid);
+
+  /** Firmware's work: tables, BARs, kernel, registers. */
+  const boot = async (): Promise<void> => {
+    assignBars(pci, { mmio: { base: PCI_MMIO.base, size: PCI_MMIO.size }, io: PCI_IO });
+    apic.enableVirtualWire();
+    const { memoryMap, acpiRsdp } = installFirmware(memory, DESCRIPTION, {
+      manufacturer: 'Daybreak',
+      product: 'Daybreak PC',
+      version: '1',
+      uuid,
+    });
+    const plan = await loadKernel(memory, { ...options.kernel, memoryMap, acpiRsdp });
+    vcpu.setRegisters(plan.registers);
+  };
+  const restart = (): void => {
+    machine.hold(async () => {
+      rtc.resetPin();
+      for (const device of devices) resetDevice(device);
+      vcpu.reset();
+      await boot();
+    });
+  };
+  machine.attach(vcpu, reset);
+  for (const device of devices) device.sync();
+  await boot();
+  return { machine, vcpu, serial, console: hvc, ports, power, keyboard };
+}
+
+function bothLines(one: IrqLine, other: IrqLine): IrqLine {
+  return {
+    set(level) {
+      one.set(level);
+      other.set(level);
+    },
+  };
+}

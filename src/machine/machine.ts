@@ -1,0 +1,186 @@
+/**
+ * A machine's life: it runs its vCPU in slices, lets guest time pass, takes input through the one door, and ends.
+ *
+ * Guest time follows the instructions executed, so that a slow host makes a slow guest rather than one whose
+ * time-outs expire; it never runs ahead of real time, and catches up with it only while the guest is idle.
+ */
+import type { Pace } from '../platform/pace.ts';
+import type { Door } from './door.ts';
+import { VirtualClock } from './virtual-clock.ts';
+import type { VCpu } from './vcpu.ts';
+
+/** How a life ended. */
+export type MachineEnd =
+  | { readonly kind: 'poweroff' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'debug-exit'; readonly value: number }
+  | { readonly kind: 'stopped' }
+  | { readonly kind: 'failed'; readonly error: unknown };
+
+/** At most so much guest time passes in one instruction: the guest sees at least 200 MIPS. */
+const SLOWEST_NS = 5;
+/** At least so much: bounds how often timers can be due. */
+const FASTEST_NS = 0.05;
+/** Real time between looks at the host's events. */
+const SLICE_MS = 8;
+/** Instructions in a slice whose speed is not known yet. */
+const FIRST_SLICE = 100_000;
+const LARGEST_SLICE = 1 << 23;
+/** A wait below this is spent looking at the host's events: host timers are no finer. */
+const SHORTEST_SLEEP_MS = 1;
+
+export class Machine implements Door {
+  readonly clock: VirtualClock;
+  readonly ended: Promise<MachineEnd>;
+  readonly #pace: Pace;
+  #vcpu: VCpu | undefined;
+  #resolve!: (end: MachineEnd) => void;
+  #end: MachineEnd | undefined;
+  #inputs: (() => void)[] = [];
+  #wake: (() => void) | undefined;
+  #running = false;
+  /** Real time at which guest time was 0. */
+  #startMs = 0;
+  /** Guest time at which the present slice ends. */
+  #sliceEndNs = 0;
+  /** Instructions per real millisecond, as lately measured. */
+  #speed = FIRST_SLICE / SLICE_MS;
+  #onReset: () => void = () => {};
+  #held: Promise<void> | undefined;
+
+  constructor(pace: Pace, epochMs: number) {
+    this.#pace = pace;
+    this.ended = new Promise((resolve) => (this.#resolve = resolve));
+    this.clock = new VirtualClock(
+      epochMs,
+      () => this.#vcpu?.executed ?? 0,
+      (deadlineNs) => {
+        if (deadlineNs < this.#sliceEndNs) this.#vcpu?.stop();
+      },
+    );
+  }
+
+  /** The board's last step: what runs, and what a shutdown (triple fault) or reset request does. */
+  attach(vcpu: VCpu, onReset: () => void): void {
+    this.#vcpu = vcpu;
+    this.#onReset = onReset;
+  }
+
+  /** Runs an input between two instructions; wakes the machine when it is idle. */
+  post(input: () => void): void {
+    this.#inputs.push(input);
+    this.#vcpu?.stop();
+    this.#wake?.();
+  }
+
+  /** Runs no instruction until `work` is done: a restart that has to load a kernel again. */
+  hold(work: () => Promise<void>): void {
+    this.#held = work();
+    this.#vcpu?.stop();
+  }
+
+  /** Ends the life for a reason; the first one counts. Callable from anywhere, devices included. */
+  end(end: MachineEnd): void {
+    if (this.#end) return;
+    this.#end = end;
+    this.#vcpu?.stop();
+    this.#wake?.();
+    if (!this.#running) this.#resolve(end);
+  }
+
+  /** Runs until the end. Never rejects: what goes wrong in our own code ends the machine as `failed`. */
+  async run(): Promise<MachineEnd> {
+    this.#running = true;
+    this.#startMs = this.#pace.nowMs() - this.clock.now() / 1e6;
+    try {
+      while (!this.#end) {
+        if (this.#held) {
+          await this.#held;
+          this.#held = undefined;
+        }
+        await this.#slice(this.#vcpu!);
+      }
+    } catch (error) {
+      this.#end ??= { kind: 'failed', error };
+    }
+    this.#running = false;
+    this.#resolve(this.#end!);
+    return this.ended;
+  }
+
+  get #realNs(): number {
+    return (this.#pace.nowMs() - this.#startMs) * 1e6;
+  }
+
+  /** About SLICE_MS of work, or one wait. */
+  async #slice(vcpu: VCpu): Promise<void> {
+    const { clock } = this;
+    const began = this.#pace.nowMs();
+    const executedBefore = vcpu.executed;
+    const budget = Math.min(Math.max(Math.floor(this.#speed * SLICE_MS), 1000), LARGEST_SLICE);
+    // The rate that would bring guest time to real time by the end of the slice, within bounds.
+    const lag = this.#realNs + SLICE_MS * 1e6 - clock.now();
+    clock.setRate(Math.min(Math.max(lag / budget, FASTEST_NS), SLOWEST_NS));
+    let left = budget;
+    let halted = false;
+    while (left > 0 && !this.#end && !this.#held) {
+      this.#takeInputs();
+      clock.expire();
+      const until = clock.instructionsUntil(clock.nextDeadlineNs);
+      const grant = Math.max(1, Math.min(left, until));
+      this.#sliceEndNs = clock.at(vcpu.executed + grant);
+      const before = vcpu.executed;
+      const exit = vcpu.run(grant);
+      this.#sliceEndNs = 0;
+      left -= vcpu.executed - before;
+      if (exit.kind === 'shutdown') {
+        this.#onReset();
+        return;
+      }
+      if (exit.kind === 'halt') {
+        if (!this.#skipIdle()) {
+          halted = true;
+          break;
+        }
+        // Catching up with real time costs no instructions, but must not starve the host.
+        left -= 1000;
+      }
+    }
+    const spent = this.#pace.nowMs() - began;
+    const done = vcpu.executed - executedBefore;
+    if (spent > 1 && done > 1000) this.#speed = this.#speed * 0.7 + (done / spent) * 0.3;
+    if (this.#end || this.#held) return;
+    if (halted && this.#inputs.length === 0) await this.#idle();
+    else await this.#pace.breathe();
+  }
+
+  #takeInputs(): void {
+    while (this.#inputs.length > 0) {
+      const inputs = this.#inputs;
+      this.#inputs = [];
+      for (const input of inputs) input();
+    }
+  }
+
+  /** The guest halts: guest time may go on at once as far as real time has come. Answers whether a timer is due then. */
+  #skipIdle(): boolean {
+    const { clock } = this;
+    const real = this.#realNs;
+    const next = clock.nextDeadlineNs;
+    if (next > real) return false;
+    clock.advanceTo(next);
+    return true;
+  }
+
+  /** Waits for the next timer or input. */
+  async #idle(): Promise<void> {
+    const { clock } = this;
+    const waitMs = (clock.nextDeadlineNs - this.#realNs) / 1e6;
+    if (waitMs < SHORTEST_SLEEP_MS) await this.#pace.breathe();
+    else {
+      await this.#pace.sleep(waitMs, (wake) => (this.#wake = wake));
+      this.#wake = undefined;
+    }
+    clock.advanceTo(Math.min(this.#realNs, clock.nextDeadlineNs));
+  }
+}
