@@ -1,7 +1,7 @@
 /** Appends one random instance of an encoding to a case: prefixes, operands, immediates, and registers that suit them. SDM vol. 2, 2.1. */
 import { operandBits, type Encoding, type Operand } from '../../src/x86/isa/encoding.ts';
 import { RSP, type CaseBuilder } from './builder.ts';
-import { defaultBase, effectiveFor, encodeMemory, type MemoryOperand } from './modrm.ts';
+import { defaultBase, effectiveFor, encodeMemory, encodeVectorMemory, type MemoryOperand } from './modrm.ts';
 
 type Size = 16 | 32 | 64;
 
@@ -81,7 +81,8 @@ function choose(c: CaseBuilder, encoding: Encoding, prefixes: number[]): Choice 
   if (long && isNearBranch(encoding)) operandSize = 64;
 
   let addressSize: Size = mode;
-  if (random.chance(8)) {
+  // Vectors of indexes do not go with 16-bit addresses.
+  if (random.chance(encoding.row.vsib && mode === 16 ? 92 : 8)) {
     prefixes.push(0x67);
     addressSize = mode === 64 ? 32 : mode === 32 ? 16 : 32;
   }
@@ -199,7 +200,12 @@ function memoryOperand(c: CaseBuilder, encoding: Encoding, choice: Choice): Memo
   const bytes = Math.max(1, bitsOf(encoding, mayName(encoding, 'EMWQ'), choice) / 8);
   const context = { addressSize: choice.addressSize, base: choice.segmentBase };
   const linear = c.target(encoding.row.mnemonic === 'fxrstor' ? 512 : bytes, choice.addressSize === 64);
-  const memory = encodeMemory(c, effectiveFor(linear, context), context);
+  const ea = effectiveFor(linear, context);
+  if (encoding.row.vsib) {
+    const indexBytes = /gatherq/.test(encoding.row.mnemonic) ? 8 : 4;
+    return encodeVectorMemory(c, ea, choice.addressSize, indexBytes, c.random.below(c.mode === 64 ? 16 : 8));
+  }
+  const memory = encodeMemory(c, ea, context);
   prepareMemory(c, encoding, linear, encoding.row.mnemonic.startsWith('cmpxchg16') ? 16 : bytes);
   return memory;
 }

@@ -1,4 +1,5 @@
 /** Memory operands: picks a form of address and sets registers so that it names a chosen place. SDM vol. 2, 2.1.5. */
+import { FP } from '../native/case.ts';
 import { DATA_LOW } from '../native/layout.ts';
 import type { CaseBuilder } from './builder.ts';
 
@@ -107,6 +108,29 @@ export function encodeMemory(c: CaseBuilder, ea: bigint, { addressSize, base: se
   }
   return {
     bytes: [(mod << 6) | 4, ((index & 7) << 3) | (base & 7) | (scale << 6), ...le(displacement, mod === 0 ? 0 : mod === 1 ? 1 : 4)],
+    x: index >> 3,
+    b: base >> 3,
+    relativeTo: undefined,
+  };
+}
+
+/** Base plus a vector of indexes (VSIB): the elements are set so that most of them land near `ea`. */
+export function encodeVectorMemory(c: CaseBuilder, ea: bigint, addressSize: number, indexBytes: 4 | 8, index: number): MemoryOperand {
+  const { random } = c;
+  const scale = random.below(4);
+  const base = random.below(c.mode === 64 ? 16 : 8);
+  const displacement = BigInt(random.below(256) - 128);
+  c.gprs[base] = BigInt.asUintN(addressSize, ea - displacement);
+  const elements = new DataView(c.fp.buffer, c.fp.byteOffset);
+  for (let at = 0; at < 32; at += indexBytes) {
+    if (random.chance(4)) continue;
+    const value = BigInt(random.below(random.chance(90) ? 64 : 2000) * (random.chance(80) ? 1 : -1));
+    const place = at < 16 ? FP.xmm + 16 * index + at : FP.ymmHigh + 16 * index + at - 16;
+    if (indexBytes === 8) elements.setBigInt64(place, value, true);
+    else elements.setInt32(place, Number(value), true);
+  }
+  return {
+    bytes: [0x44, (scale << 6) | ((index & 7) << 3) | (base & 7), ...le(displacement, 1)],
     x: index >> 3,
     b: base >> 3,
     relativeTo: undefined,
