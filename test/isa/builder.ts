@@ -49,6 +49,8 @@ export class CaseBuilder {
     this.gsBase = this.#segmentBase();
     if (random.chance(90)) this.gprs[RSP] = this.stackTarget();
     if (random.chance(50)) this.gprs[5] = this.stackTarget();
+    // IRET to a 16-bit stack leaves the upper half of ESP as the runner has it, which is 0.
+    if (mode === 16) this.gprs[RSP]! &= 0xffffn;
   }
 
   /** Address of the next byte of code. */

@@ -28,8 +28,8 @@ const SMALL_IMMEDIATE = /^(enter|ret|retf)$/;
 const KNOWN_SELECTORS = [0, 3, 0x10, 0x18, 0x1b, 0x20, 0x23, 0x23, 0x2a, 0x2b, 0x2b, 0x33, 0x33, 0x07, 0x0f, 0x17, 0x63, 0x8b, 0xfffb];
 
 const selector = (c: CaseBuilder): bigint => (c.random.chance(90) ? BigInt(c.random.pick(KNOWN_SELECTORS)) : c.random.bigint(16));
-/** Somewhere a little behind the code so far. */
-const codeAddress = (c: CaseBuilder): bigint => (c.random.chance(90) ? BigInt(c.rip + c.random.below(40)) : c.random.bigint(c.mode));
+/** Somewhere behind a single instruction and the jump to the end. */
+const codeAddress = (c: CaseBuilder): bigint => (c.random.chance(90) ? BigInt(c.rip + 23 + c.random.below(40)) : c.random.bigint(c.mode));
 
 /** Exact ModRM bytes, register forms and forms without ModRM never name memory. */
 const mayName = (encoding: Encoding, letters: string): Operand | undefined =>
@@ -119,8 +119,8 @@ function immediates(c: CaseBuilder, encoding: Encoding, choice: Choice): number[
       bytes.push(...le(isWordDoubleShift(encoding, choice) ? value % 17n : value, bits / 8));
     } else if (letter === 'J') {
       const bits = size === 'b' ? 8 : c.mode !== 64 && choice.operandSize === 16 ? 16 : 32;
-      // Mostly forward: backwards may be an endless loop, which costs milliseconds.
-      const displacement = random.chance(70) ? BigInt(random.below(60)) : random.bigint(bits);
+      // Mostly forward to INT3: backwards may be an endless loop, and between lies the jump to the end.
+      const displacement = random.chance(70) ? BigInt(random.chance(30) ? 0 : 8 + random.below(60)) : random.bigint(bits);
       bytes.push(...le(displacement, bits / 8));
     } else if (letter === 'O') {
       const target = c.target(bitsOf(encoding, encoding.operands[0], choice) / 8, choice.addressSize === 64);

@@ -18,7 +18,9 @@ const PIECEWISE = /^(fx?(n?save|rstor)|f(n?st|ld)env|v?maskmov.*|enter|pusha|pop
 /** Whether an unmasked invalid operation leaves the condition codes alone: SDM says so, AMD sets them. */
 const COMPARES = /^f(u?comi?p{0,2}|icomp?|tst)$/;
 /** MMX and SSE at once: whether a fault comes before or after the change to MMX, and whether a memory operand makes it. */
-const MIXED = /^cvtt?p[sd]2pi$|^cvtpi2p[sd]$/;
+const MIXED = /^cvtt?p[sd]2pi$|^cvtpi2p[sd]$|^maskmovq$/;
+/** Two memory operands, of which either may be read first. */
+const TWO_OPERANDS = /^cmps[bwdq]?$/;
 
 export function toleranceFor(encoding: Encoding, mode: Mode): Tolerance {
   const { mnemonic, undefinedFlags = 0, unit } = encoding.row;
@@ -30,6 +32,7 @@ export function toleranceFor(encoding: Encoding, mode: Mode): Tolerance {
     undefinedFsw: conditions | (approximate ? ROUNDED_UP : 0),
     approximate,
     piecewise: PIECEWISE.test(mnemonic),
+    twoOperands: TWO_OPERANDS.test(mnemonic),
     comparison: COMPARES.test(mnemonic),
     mixed: MIXED.test(mnemonic),
     mxcsrMask: mnemonic === 'fxsave',
