@@ -116,6 +116,8 @@ function signMask(mnemonic: string, opcode: string, operation: string, lanes: nu
 function maskedStore(bytes: 8 | 16): Semantics {
   return (o) => {
     const { b } = o;
+    // Before a fault of the store, as hardware does.
+    if (bytes === 8) enterMmx(o);
     const [source] = vector(o, 0) as [Node];
     const [mask] = vector(o, 1) as [Node];
     const address = o.segmented(o.and(o.readGpr(RDI, 64), o.addressMask()), bytes);
@@ -125,7 +127,6 @@ function maskedStore(bytes: 8 | 16): Semantics {
     if (bytes === 16) b.store('v128.store', b.get(host), merged);
     else b.store('i64.store', b.get(host), extract(o, 'i64', merged, 0));
     o.commit(host);
-    if (bytes === 8) enterMmx(o);
   };
 }
 
