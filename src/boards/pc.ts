@@ -2,7 +2,7 @@
  * The PC: the only place with addresses and interrupt numbers. Reads top to bottom like a parts list.
  * After Intel's Q35 chipset where something must be, and without what nobody looks for.
  */
-import { AcpiPm, ACPI_DISABLE, ACPI_ENABLE, SLP_TYP_S5 } from '../devices/acpi-pm.ts';
+import { AcpiPm, ACPI_DISABLE, ACPI_ENABLE, PM_TIMER_SIZE, SLP_TYP_S5 } from '../devices/acpi-pm.ts';
 import { SystemApicBus } from '../devices/apic-bus.ts';
 import { DebugPort, PostPort } from '../devices/debug-port.ts';
 import { Hpet } from '../devices/hpet.ts';
@@ -11,7 +11,7 @@ import { I8254 } from '../devices/i8254.ts';
 import { I8259 } from '../devices/i8259.ts';
 import { IoApic } from '../devices/ioapic.ts';
 import { IsaDebugExit } from '../devices/isa-debug-exit.ts';
-import { LocalApic } from '../devices/local-apic.ts';
+import { APIC_MMIO_SIZE, LocalApic } from '../devices/local-apic.ts';
 import { cmosMemory, Mc146818 } from '../devices/mc146818.ts';
 import { PcTestdev } from '../devices/pc-testdev.ts';
 import { assignBars } from '../devices/pci/assign-bars.ts';
@@ -184,7 +184,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       },
     };
   };
-  mmio.map(LOCAL_APIC, 0x1000, 'local APIC', apic);
+  mmio.map(LOCAL_APIC, APIC_MMIO_SIZE, 'local APIC', apic);
   mmio.map(IO_APIC, 0x1000, 'I/O APIC', ioApic);
   pio.map(0x20, 2, 'PIC master', pic);
   pio.map(0xa0, 2, 'PIC slave', slavePic);
@@ -209,7 +209,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const port92 = new Port92({ set() {} }, reset);
   pio.map(PM1A_EVENT, 4, 'PM1a event', power.event);
   pio.map(PM1A_CONTROL, 2, 'PM1a control', power.control);
-  pio.map(PM_TIMER, 4, 'PM timer', power.timer);
+  pio.map(PM_TIMER, PM_TIMER_SIZE, 'PM timer', power.timer);
   pio.map(GPE0, 4, 'GPE0', power.gpe0);
   pio.map(SMI_COMMAND, 1, 'SMI command', power.smiCommand);
   pio.map(0x92, 1, 'port 92', port92);

@@ -1,7 +1,6 @@
 /** Immutable bytes by SHA-256. */
 import { VmError } from '../base/errors.ts';
-import { isSha256, sha256 } from '../base/sha256.ts';
-import type { Files } from '../platform/files.ts';
+import { sha256 } from '../base/sha256.ts';
 
 export interface ChunkStore {
   has(digest: string): Promise<boolean>;
@@ -29,39 +28,5 @@ export class MemoryChunkStore implements ChunkStore {
     const digest = await sha256(data);
     this.#chunks.set(digest, data);
     return digest;
-  }
-}
-
-/** Chunks as files `DIRECTORY/ab/cdef…`. */
-export class FileChunkStore implements ChunkStore {
-  readonly #files: Files;
-  readonly #directory: string;
-
-  constructor(files: Files, directory: string) {
-    this.#files = files;
-    this.#directory = directory;
-  }
-
-  async has(digest: string): Promise<boolean> {
-    return (await this.#files.info(this.#path(digest))) !== undefined;
-  }
-
-  async get(digest: string): Promise<Uint8Array> {
-    const path = this.#path(digest);
-    const data = await this.#files.read(path);
-    if (!data) throw new VmError('not-found', `no chunk ${digest} in ${this.#directory}`);
-    if ((await sha256(data)) !== digest) throw new VmError('bad-digest', `${path} does not have the digest it is named by; remove it`);
-    return data;
-  }
-
-  async put(data: Uint8Array): Promise<string> {
-    const digest = await sha256(data);
-    if (!(await this.has(digest))) await this.#files.write(this.#path(digest), data);
-    return digest;
-  }
-
-  #path(digest: string): string {
-    if (!isSha256(digest)) throw new VmError('bad-digest', `not a SHA-256: ${digest}`);
-    return `${this.#directory}/${digest.slice(0, 2)}/${digest.slice(2)}`;
   }
 }

@@ -266,7 +266,7 @@ export abstract class Ops {
       this.below(this.xor(b.load('i64.load', entry), va), this.const(4097 - bytes)),
       () => b.set(host, b.op('i32.add', b.load('i32.load', entry, 8), this.narrow(va))),
       () => {
-        const size = bytes | (write && !blind ? 64 : 0);
+        const size = bytes | (write && !blind ? 64 : 0) | (this.encoding.row.unaligned ? 128 : 0);
         const flags = stack ? b.i32(size | (2 << 8)) : b.op('i32.or', b.i32(size), b.op('i32.shl', this.segmentNumber(), b.i32(8)));
         // MMIO handlers may ask how many instructions have run.
         this.setState32(L.EXIT_RECORD, this.recordOrZero());
@@ -431,12 +431,6 @@ export abstract class Ops {
   }
 
   // Stack
-
-  /** Stack pointer width: 64-bit code has a flat stack; else SS says. */
-  #stackAddress(pointer: Node): Node {
-    if (this.long) return pointer;
-    return this.cut(this.add(this.state64(L.SEG_BASE + 2 * 8), this.and(pointer, this.wide(this.state32(L.STACK_MASK)))), 32);
-  }
 
   /** Pushes `bits` at a time: nothing is written when it faults. */
   push(value: Node, bits: number): void {

@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-// @ts-expect-error: a build script without types
 import { buildRuntime } from '../../scripts/build-runtime.mjs';
 import { interpreter } from '../../src/x86/accelerator.ts';
 import { ENCODINGS } from '../../src/x86/isa/table.ts';
