@@ -7,6 +7,8 @@ import { VmError } from '../base/errors.ts';
 import type { Fetch, GetOptions, GetResponse } from '../platform/fetch.ts';
 
 const MAX_REDIRECTS = 5;
+/** What is taken from a connection before somebody asks for it. */
+const QUEUE_BYTES = 1 << 20;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 export interface NodeFetchOptions {
@@ -177,14 +179,64 @@ function answer(url: URL, response: IncomingMessage, signal: AbortSignal | undef
   const offset = status === 206 && range ? Number(range[1]) : 0;
   const length = response.headers['content-length'];
   const total = status === 206 ? Number(range?.[2] ?? Number.NaN) : Number(length ?? Number.NaN);
-  async function* body(): AsyncGenerator<Uint8Array> {
-    try {
-      for await (const part of response) yield part as Uint8Array;
-    } catch (error) {
-      throw signal?.aborted ? cancelled(url) : explain(url, error);
-    } finally {
-      response.destroy();
+  return { status, offset, totalBytes: Number.isFinite(total) ? total : undefined, body: new Body(url, response, signal) };
+}
+
+/**
+ * The body's pieces. What has arrived before a connection breaks is given before the error: a stream's own iterator
+ * would throw it away, and with it what a download could be resumed from. Listens from the beginning, so that nothing
+ * is missed between the answer and its first use.
+ */
+class Body implements AsyncIterableIterator<Uint8Array> {
+  readonly #response: IncomingMessage;
+  readonly #queue: Uint8Array[] = [];
+  #queued = 0;
+  #ended = false;
+  #failure: VmError | undefined;
+  #wake = (): void => {};
+
+  constructor(url: URL, response: IncomingMessage, signal: AbortSignal | undefined) {
+    this.#response = response;
+    const fail = (error: unknown) => {
+      this.#failure ??= signal?.aborted ? cancelled(url) : explain(url, error);
+      this.#wake();
+    };
+    response.on('data', (piece: Buffer) => {
+      this.#queue.push(new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength));
+      this.#queued += piece.length;
+      if (this.#queued > QUEUE_BYTES) response.pause();
+      this.#wake();
+    });
+    response.on('end', () => {
+      this.#ended = true;
+      this.#wake();
+    });
+    response.on('error', fail);
+    response.on('close', () => fail(new VmError('network', `cannot get all of ${url.href}: the connection was closed`)));
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    for (;;) {
+      const piece = this.#queue.shift();
+      if (piece) {
+        this.#queued -= piece.length;
+        if (this.#response.isPaused()) this.#response.resume();
+        return { done: false, value: piece };
+      }
+      if (this.#ended) return { done: true, value: undefined };
+      if (this.#failure) throw this.#failure;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
     }
   }
-  return { status, offset, totalBytes: Number.isFinite(total) ? total : undefined, body: body() };
+
+  async return(): Promise<IteratorResult<Uint8Array, undefined>> {
+    this.#response.destroy();
+    return { done: true, value: undefined };
+  }
 }

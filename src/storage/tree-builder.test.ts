@@ -119,6 +119,14 @@ describe('hostile input', () => {
   });
 });
 
+/** Digest of a tree with one file and a change. */
+function build(change: (builder: TreeBuilder) => void): Promise<string> {
+  const builder = new TreeBuilder(1);
+  builder.add('a', file(), 't');
+  change(builder);
+  return builder.build().digest();
+}
+
 describe('digest', () => {
   test('does not depend on the order of building', async () => {
     const one = new TreeBuilder(1);
@@ -131,12 +139,6 @@ describe('digest', () => {
   });
 
   test('tells a hard link from a copy, and any change of metadata', async () => {
-    const build = (change: (builder: TreeBuilder) => void) => {
-      const builder = new TreeBuilder(1);
-      builder.add('a', file(), 't');
-      change(builder);
-      return builder.build().digest();
-    };
     const digests = await Promise.all([
       build((builder) => builder.link('b', 'a', 't')),
       build((builder) => builder.add('b', file(), 't')),

@@ -110,7 +110,7 @@ if (!$child) {
   }
   chdir '/root';
   control('started');
-  exec { $command[0] } @command;
+  { exec { $command[0] } @command; }    # in a block of its own: perl warns of what follows an exec
   my $missing = $! == 2;    # ENOENT
   print STDERR "$command[0]: $!\n";
   exit($missing ? 127 : 126);

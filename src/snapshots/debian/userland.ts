@@ -10,7 +10,7 @@ import { fieldOf } from './control.ts';
 import { INIT_SCRIPT } from './init-script.ts';
 
 /** Raise when a change here gives another tree from the same packages: cached images are named by it. */
-export const USERLAND_VERSION = 2;
+export const USERLAND_VERSION = 3;
 
 /** Besides what is marked Essential. */
 export const WANTED_PACKAGES = ['apt', 'less', 'login', 'mawk', 'mount', 'nano', 'passwd', 'procps'];
