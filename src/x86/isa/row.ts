@@ -49,7 +49,7 @@ export interface RowOptions {
   readonly feature?: string;
   /** Which unit's availability it depends on: checked before anything else. */
   readonly unit?: 'x87' | 'mmx' | 'sse' | 'avx';
-  /** Index and base of the memory operand are vectors or it has no 16-byte alignment rule. */
+  /** Memory operands need no alignment: neither of 16 bytes, as others of legacy SSE, nor by #AC. */
   readonly unaligned?: boolean;
 }
 

@@ -326,8 +326,9 @@ function checksAlignment(): bool {
   return load<u32>(L.TLB_READ) == L.TLB + 3 * L.TLB_SET_BYTES;
 }
 
-/** Operands of 2, 4 and 8 bytes must lie at multiples of their size. */
-function misaligned(va: u64, bytes: u32): bool {
+/** Operands of 2, 4 and 8 bytes must lie at multiples of their size, those of 10 bytes at multiples of 8. */
+export function misaligned(va: u64, bytes: u32): bool {
+  if (bytes == 10) bytes = 8;
   if (!checksAlignment() || bytes > 8 || (bytes & (bytes - 1)) != 0 || !(<u32>va & (bytes - 1))) return false;
   store<u32>(L.FAULT_VECTOR, 17);
   store<u32>(L.FAULT_ERROR, 0);
@@ -382,13 +383,13 @@ function writePhysical(pa: u64, from: u32, bytes: u32): void {
 }
 
 /**
- * A read that missed the TLB. `flags`: bytes in bits 0–5, segment number from bit 8 on.
+ * A read that missed the TLB. `flags`: bytes in bits 0–5, bit 7 against alignment checks, segment number from bit 8 on.
  * @returns host address to read from (BOUNCE when the bytes had to be collected), or 0 with the fault recorded
  */
 export function slowRead(va: u64, flags: u32): u32 {
   const bytes = flags & 63;
   if (!canonical(va) || !canonical(legacyWrap(va + bytes - 1))) return addressFault(flags >> 8);
-  if (misaligned(va, bytes)) return 0;
+  if (!(flags & 128) && misaligned(va, bytes)) return 0;
   store<u64>(L.COUNT_TLB_MISSES, load<u64>(L.COUNT_TLB_MISSES) + 1);
   const first = walk(va, privilege());
   if (first == NONE) return 0;
@@ -423,7 +424,7 @@ function legacyWrap(va: u64): u64 {
 export function slowWrite(va: u64, flags: u32): u32 {
   const bytes = flags & 63;
   if (!canonical(va) || !canonical(legacyWrap(va + bytes - 1))) return addressFault(flags >> 8);
-  if (misaligned(va, bytes)) return 0;
+  if (!(flags & 128) && misaligned(va, bytes)) return 0;
   store<u64>(L.COUNT_TLB_MISSES, load<u64>(L.COUNT_TLB_MISSES) + 1);
   const first = walk(va, privilege() | WRITE);
   if (first == NONE) return 0;
