@@ -9,6 +9,7 @@ import type { WallClock } from '../platform/clock.ts';
 import type { Fetch } from '../platform/fetch.ts';
 import type { Files } from '../platform/files.ts';
 import type { Terminal } from '../platform/terminal.ts';
+import { DEBIAN_ARCHIVE_KEYS } from '../snapshots/debian/keys/archive-keys.ts';
 import { startMachine, type StartMachine } from './machine.ts';
 import { Messages } from './messages.ts';
 
@@ -24,6 +25,8 @@ export interface Host {
   readonly cacheDirectory: string;
   /** XDG_STATE_HOME/daybreak: what we remember. */
   readonly stateDirectory: string;
+  /** Armoured OpenPGP keys that may sign Debian's archive, besides those of this system. */
+  readonly archiveKeys: string;
   readonly startMachine: StartMachine;
   /** Aborted by SIGINT, SIGTERM, SIGHUP; `reason` is the signal's name. */
   readonly signal: AbortSignal;
@@ -47,6 +50,7 @@ export function nodeHost(signal: AbortSignal): Host {
     environment: env,
     cacheDirectory: xdgDirectory(env['XDG_CACHE_HOME'], `${homedir()}/.cache`),
     stateDirectory: xdgDirectory(env['XDG_STATE_HOME'], `${homedir()}/.local/state`),
+    archiveKeys: DEBIAN_ARCHIVE_KEYS,
     startMachine,
     signal,
   };

@@ -2,7 +2,6 @@
 import { VmError } from '../../base/errors.ts';
 import type { Files } from '../../platform/files.ts';
 import { DEFAULT_MIRROR, mirrorFromSources } from '../../snapshots/debian/apt-sources.ts';
-import { DEBIAN_ARCHIVE_KEYS } from '../../snapshots/debian/keys/archive-keys.ts';
 import { KERNEL_COMMAND_LINE, prepareDebian } from '../../snapshots/debian/prepare.ts';
 import { readKeyring } from '../../snapshots/debian/release.ts';
 import { runArchive } from '../../snapshots/debian/run-archive.ts';
@@ -59,7 +58,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
     {
       mirror,
       suite: SUITE,
-      keyring: await readKeyring([...(await systemKeyring(host.files)), DEBIAN_ARCHIVE_KEYS]),
+      keyring: await readKeyring([...(await systemKeyring(host.files)), host.archiveKeys]),
       strict: values['strict'] === true,
       allowOlder: values['allow-older'] === true,
       offline: values['offline'] === true,

@@ -1,0 +1,123 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { attach, EscapeKey } from './console.ts';
+import { FakeMachine, FakeTerminal } from './testing/fakes.ts';
+
+let terminal: FakeTerminal;
+let machine: FakeMachine;
+let abort: AbortController;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  terminal = new FakeTerminal();
+  machine = new FakeMachine({ output: () => {} } as never);
+  abort = new AbortController();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const start = (ready?: Promise<void>) => attach(terminal, machine, { endOfInput: 'eof', signal: abort.signal, ...(ready && { ready }) });
+
+describe('with a person at the terminal', () => {
+  beforeEach(() => {
+    terminal.inputIsTerminal = true;
+  });
+
+  test('keys and sizes reach the machine, Ctrl-C and Ctrl-D included', async () => {
+    const end = start();
+    terminal.type('ls\r\x03\x04');
+    terminal.resizeTo({ columns: 120, rows: 40 });
+    expect(machine.typed).toBe('ls\r\x03\x04');
+    expect(machine.sizes).toEqual([{ columns: 120, rows: 40 }]);
+    machine.end({ kind: 'poweroff' });
+    expect(await end).toEqual({ machine: { kind: 'poweroff' }, by: 'guest' });
+  });
+
+  test('the escape key and q end the machine', async () => {
+    const end = start();
+    terminal.type('\x1d');
+    terminal.type('q');
+    expect(await end).toEqual({ machine: { kind: 'stopped' }, by: 'escape' });
+  });
+
+  test.each([
+    ['a signal', () => abort.abort('SIGTERM'), 'signal'],
+    ['a terminal that hangs up', () => terminal.endInput(), 'hangup'],
+    ['output that nobody reads', () => terminal.closeOutput(), 'closed'],
+  ] as const)('%s ends the machine, and the terminal is as it was', async (_what, act, by) => {
+    const end = start();
+    act();
+    expect((await end).by).toBe(by);
+    expect([terminal.rawEntered, terminal.rawLeft, terminal.attached]).toEqual([1, 1, false]);
+  });
+
+  test('a signal that came before ends it too', async () => {
+    abort.abort('SIGINT');
+    expect((await start()).by).toBe('signal');
+  });
+});
+
+describe('with piped input', () => {
+  test('it waits until the guest is ready, and then comes in order', async () => {
+    let ready = (): void => {};
+    const end = start(new Promise((resolve) => (ready = resolve)));
+    terminal.type('one\n');
+    expect(machine.typed).toBe('');
+    ready();
+    await Promise.resolve();
+    terminal.type('two\n');
+    expect(machine.typed).toBe('one\ntwo\n');
+    machine.stop();
+    await end;
+  });
+
+  test('its end lasts: Ctrl-D again and again, until the machine ends', async () => {
+    const end = start();
+    terminal.type('x');
+    terminal.endInput();
+    expect(machine.typed).toBe('x\x04');
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(machine.typed).toMatch(/^x\x04{4,20}$/);
+    const before = machine.typed;
+    machine.end({ kind: 'poweroff' });
+    await end;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(machine.typed).toBe(before);
+  });
+
+  test('the escape key means nothing in it', async () => {
+    const end = start();
+    terminal.type('\x1dq');
+    expect(machine.typed).toBe('\x1dq');
+    machine.stop();
+    await end;
+  });
+});
+
+describe('the escape key', () => {
+  const run = (...typed: string[]) => {
+    let sent = '';
+    let quit = 0;
+    const key = new EscapeKey(
+      (data) => (sent += new TextDecoder().decode(data)),
+      () => quit++,
+      () => {},
+    );
+    for (const text of typed) key.take(new TextEncoder().encode(text));
+    return [sent, quit];
+  };
+
+  test('with q quits, and what follows is not sent', () => {
+    expect(run('ab\x1dqcd')).toEqual(['ab', 1]);
+    expect(run('\x1d', 'Q')).toEqual(['', 1]);
+  });
+
+  test('twice sends itself once', () => {
+    expect(run('a\x1d\x1db')).toEqual(['a\x1db', 0]);
+  });
+
+  test('with another key goes on without it', () => {
+    expect(run('a\x1d', 'xb')).toEqual(['ab', 0]);
+  });
+});

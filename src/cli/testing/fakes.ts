@@ -1,0 +1,165 @@
+/** A terminal, a host and a machine for tests of the command line. */
+import { Buffer } from 'node:buffer';
+import { NodeFetch } from '../../node/fetch.ts';
+import { NodeFiles } from '../../node/files.ts';
+import type { Disposable } from '../../base/disposable.ts';
+import type { Terminal, TerminalSize } from '../../platform/terminal.ts';
+import { DEBIAN_ARCHIVE_KEYS } from '../../snapshots/debian/keys/archive-keys.ts';
+import type { Host } from '../host.ts';
+import type { MachineEnd, MachineOptions, RunningMachine } from '../machine.ts';
+import { Messages } from '../messages.ts';
+
+export class FakeTerminal implements Terminal {
+  inputIsTerminal = false;
+  outputIsTerminal = false;
+  output = '';
+  /** How often raw mode was entered and left. */
+  rawEntered = 0;
+  rawLeft = 0;
+  #size: TerminalSize | undefined;
+  #input: { listener: (data: Uint8Array) => void; end: () => void } | undefined;
+  #resize: ((size: TerminalSize) => void) | undefined;
+  #closed: (() => void) | undefined;
+
+  get attached(): boolean {
+    return this.#input !== undefined;
+  }
+
+  type(text: string): void {
+    this.#input?.listener(new TextEncoder().encode(text));
+  }
+
+  endInput(): void {
+    this.#input?.end();
+  }
+
+  resizeTo(size: TerminalSize): void {
+    this.#size = size;
+    this.#resize?.(size);
+  }
+
+  closeOutput(): void {
+    this.#closed?.();
+  }
+
+  size(): TerminalSize | undefined {
+    return this.#size;
+  }
+
+  onResize(listener: (size: TerminalSize) => void): Disposable {
+    this.#resize = listener;
+    return { dispose: () => (this.#resize = undefined) };
+  }
+
+  raw(): Disposable {
+    this.rawEntered++;
+    return { dispose: () => this.rawLeft++ };
+  }
+
+  onInput(listener: (data: Uint8Array) => void, end: () => void): Disposable {
+    this.#input = { listener, end };
+    return { dispose: () => (this.#input = undefined) };
+  }
+
+  write(data: Uint8Array): void {
+    this.output += new TextDecoder().decode(data);
+  }
+
+  async drained(): Promise<void> {}
+
+  onClosed(listener: () => void): Disposable {
+    this.#closed = listener;
+    return { dispose: () => (this.#closed = undefined) };
+  }
+}
+
+export class FakeMachine implements RunningMachine {
+  readonly options: MachineOptions;
+  typed = '';
+  readonly sizes: TerminalSize[] = [];
+  readonly ended: Promise<MachineEnd>;
+  #end: (end: MachineEnd) => void = () => {};
+
+  constructor(options: MachineOptions) {
+    this.options = options;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  input(data: Uint8Array): void {
+    this.typed += new TextDecoder().decode(data);
+  }
+
+  resize(size: TerminalSize): void {
+    this.sizes.push(size);
+  }
+
+  stop(): void {
+    this.#end({ kind: 'stopped' });
+  }
+
+  stats() {
+    return { instructions: 7 };
+  }
+
+  /** The guest prints. */
+  print(text: string): void {
+    this.options.output(Buffer.from(text));
+  }
+
+  end(end: MachineEnd): void {
+    this.#end(end);
+  }
+}
+
+/** Standard error of a test. */
+export class FakeStream {
+  isTTY = false;
+  columns = 100;
+  text = '';
+
+  write(text: string): void {
+    this.text += text;
+  }
+
+  on(): void {}
+}
+
+export interface TestHost {
+  readonly host: Host;
+  readonly terminal: FakeTerminal;
+  readonly errors: FakeStream;
+  readonly abort: AbortController;
+}
+
+/** A host whose machines do as `script` says. */
+export function testHost(
+  directory: string,
+  script: (machine: FakeMachine) => void = () => {},
+  archiveKeys = DEBIAN_ARCHIVE_KEYS,
+): TestHost {
+  const terminal = new FakeTerminal();
+  const errors = new FakeStream();
+  const abort = new AbortController();
+  const messages = new Messages(errors, {});
+  const host: Host = {
+    files: new NodeFiles(),
+    fetch: new NodeFetch(),
+    clock: { nowMs: () => Date.parse('2026-11-02T00:00:00Z'), sleep: async () => {} },
+    terminal,
+    messages,
+    log: (level, component, text) => messages.log(level, component, text),
+    environment: { TERM: 'xterm' },
+    cacheDirectory: `${directory}/cache`,
+    stateDirectory: `${directory}/state`,
+    archiveKeys,
+    startMachine: async (options) => {
+      const machine = new FakeMachine(options);
+      setTimeout(() => script(machine), 0);
+      return machine;
+    },
+    signal: abort.signal,
+  };
+  return { host, terminal, errors, abort };
+}
