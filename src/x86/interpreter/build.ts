@@ -1,6 +1,6 @@
 /** Generates the interpreter's module: every handler, and the table that records index. */
 import { UNIT_OFF } from '../faults.ts';
-import type { Callees } from '../ops.ts';
+import type { Callees, Variant } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import { FunctionBuilder } from '../wasm/ir.ts';
 import { ModuleBuilder, type FunctionRef } from '../wasm/module.ts';
@@ -29,7 +29,7 @@ export function buildInterpreter(variants: Variants, pages: number): Uint8Array<
   };
   for (let n = 0; n < L.H_FIRST; n++) handlers.push(callees[fixed[n] ?? 'undefined']!);
   // Rows that the system does share one handler: leave.
-  const system = module.declare(HANDLER);
+  const system = module.declare(HANDLER, 'system');
   const leave = new FunctionBuilder(HANDLER);
   leave.returnCall(callees['exit']!, leave.params[0]!, leave.i32(L.EXIT_SYSTEM));
   module.define(system, leave.finish());
@@ -39,7 +39,7 @@ export function buildInterpreter(variants: Variants, pages: number): Uint8Array<
       handlers.push(system);
       continue;
     }
-    const ref = module.declare(HANDLER);
+    const ref = module.declare(HANDLER, nameOf(variant));
     const b = new FunctionBuilder(HANDLER);
     const o = new HandlerOps(b, variant, callees, handlerType);
     if (unit) o.if(b.op('i32.and', o.state32(L.FPU_TRAP), b.i32(UNIT_BIT[unit])), () => o.fault(UNIT_OFF, o.const(UNIT_BIT[unit])));
@@ -50,4 +50,11 @@ export function buildInterpreter(variants: Variants, pages: number): Uint8Array<
   }
   module.table(handlers);
   return module.build();
+}
+
+/** Such as `mov 8B 64 simple`. */
+function nameOf({ encoding, operandSize, memory, rep, long }: Variant): string {
+  const { row, text, sized } = encoding;
+  const [pattern] = text.split(':');
+  return [row.mnemonic, pattern, ...(sized ? [operandSize] : []), memory, ...(rep === 'none' ? [] : [rep]), ...(long ? [] : ['legacy'])].join(' ');
 }

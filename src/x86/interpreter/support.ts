@@ -84,7 +84,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
   const handlerType = module.type(HANDLER);
   const callees: Callees = { ...runtime };
   const define = (name: string, signature: Signature, body: (b: FunctionBuilder) => void): FunctionRef => {
-    const ref = module.declare(signature);
+    const ref = module.declare(signature, name);
     const b = new FunctionBuilder(signature);
     body(b);
     module.define(ref, b.finish());

@@ -23,7 +23,7 @@ export class ModuleBuilder {
   readonly #types: Signature[] = [];
   readonly #typeIndex = new Map<string, number>();
   readonly #imports: FunctionImport[] = [];
-  readonly #functions: { type: number; body: Uint8Array | undefined }[] = [];
+  readonly #functions: { type: number; body: Uint8Array | undefined; name: string }[] = [];
   readonly #exports: { name: string; kind: number; index: number }[] = [];
   #elements: readonly FunctionRef[] = [];
   #memory: { module: string; name: string; pages: number; shared: boolean } | undefined;
@@ -51,9 +51,9 @@ export class ModuleBuilder {
     return ref;
   }
 
-  /** Declares a function whose body comes later, by `define`. */
-  declare(signature: Signature): FunctionRef {
-    const position = this.#functions.push({ type: this.type(signature), body: undefined }) - 1;
+  /** Declares a function whose body comes later, by `define`. Its name is for profilers. */
+  declare(signature: Signature, name: string): FunctionRef {
+    const position = this.#functions.push({ type: this.type(signature), body: undefined, name }) - 1;
     return { index: this.#imports.length + position, signature };
   }
 
@@ -145,6 +145,18 @@ export class ModuleBuilder {
         w.u32(body.length);
         w.raw(body);
       }
+    });
+    // Names of functions, for profilers: Core Specification, appendix on the name section.
+    section(0, (w) => {
+      w.name('name');
+      const names = new ByteWriter();
+      names.u32(this.#functions.length);
+      this.#functions.forEach(({ name }, n) => {
+        names.u32(this.#imports.length + n);
+        names.name(name);
+      });
+      w.u8(1);
+      w.sized(names);
     });
     return out.take() as Uint8Array<ArrayBuffer>;
   }
