@@ -16,9 +16,8 @@ const XSAVES = 3;
 const WIDE = 4;
 const SUPERVISOR = 8;
 
-/** Checks alignment and, outside 64-bit code, that the segment holds all of the area. */
-function checkArea(o: Ops, bytes: number, alignment: number): void {
-  o.requireAligned(alignment);
+/** Outside 64-bit code: #GP(0) or #SS(0) unless the segment holds all of the area. */
+function checkArea(o: Ops, bytes: number): void {
   if (o.variant.memory !== 'general') return;
   o.if(o.eq(o.displaced(o.const(bytes - 1), 1), o.const(VIOLATION)), () => {
     o.if(o.b.op('i32.eq', o.segmentNumber(), o.b.i32(2)), () => o.fault(SS, o.const(0)));
@@ -28,7 +27,7 @@ function checkArea(o: Ops, bytes: number, alignment: number): void {
 
 function fx(name: string, wide: number): Semantics {
   return (o) => {
-    checkArea(o, 512, 16);
+    checkArea(o, 512);
     const done = o.b.call(o.callees[name]!, o.linear(16), o.b.i32(wide), o.segmentNumber());
     o.if(o.isFalse(done), () => o.faultRecorded());
   };
@@ -40,7 +39,8 @@ function extended(name: 'xsave' | 'xrstor', mode: number, supervisor: boolean): 
     o.if(o.isFalse(b.op('i32.and', o.state32(L.CR4), b.i32(CR4_OSXSAVE))), () => o.fault(UD));
     if (supervisor) o.requireCpl0();
     o.if(b.op('i32.and', o.state32(L.CR0), b.i32(CR0_TS)), () => o.fault(NM));
-    checkArea(o, 576, 64);
+    o.requireAligned(64);
+    checkArea(o, 576);
     const components = o.or(o.shl(o.readGpr(RDX, 32), o.const(32)), o.readGpr(RAX, 32));
     const done = b.call(o.callees[name]!, o.linear(64), components, b.i32(mode), o.segmentNumber());
     o.if(o.isFalse(done), () => o.faultRecorded());

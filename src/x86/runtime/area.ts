@@ -3,7 +3,7 @@
  * it lies; any other is put together in STAGE. All of it is translated before anything is read or written.
  */
 import * as L from './layout';
-import { hostForRead, hostForWrite, systemRead, systemWrite, USER, WRITE } from './mmu';
+import { hostForRead, hostForWrite, misaligned, systemRead, systemWrite, USER, WRITE } from './mmu';
 
 let pendingVa: u64 = 0;
 /** Bytes of STAGE that `finishWrite` has to send off; 0 when the area was written in place. */
@@ -26,19 +26,26 @@ function failed(segment: u32): u32 {
   return 0;
 }
 
+/** Images of 28 and 108 bytes are of doublewords, those of 14 and 94 of words; larger ones have an alignment of their own. */
+// @ts-ignore: decorator
+@inline
+function unitOf(bytes: u32): u32 {
+  return bytes >= 512 ? 1 : bytes & 3 ? 2 : 4;
+}
+
 /**
  * Whether the area's end can be accessed, in the order in which processors look: a page fault names the last byte of
  * FXSAVE's and XSAVE's areas, and of smaller ones when their first word or doubleword can be accessed.
  */
 function endIsAccessible(va: u64, bytes: u32, access: u32): bool {
-  // 28 and 108 bytes are images with doublewords, 14 and 94 such with words.
-  if (bytes < 512 && !systemRead(va, L.STAGE, bytes & 3 ? 2 : 4, access)) return false;
+  if (bytes < 512 && !systemRead(va, L.STAGE, unitOf(bytes), access)) return false;
   const last = va + bytes - 1;
   return systemRead(load<u32>(L.CODE_MODE) == 2 ? last : last & 0xffffffff, L.STAGE, 1, access) != 0;
 }
 
 /** Host address of `bytes` (at most a page) to read, or 0 with the fault recorded. */
 export function areaForRead(va: u64, bytes: u32, segment: u32): u32 {
+  if (misaligned(va, unitOf(bytes))) return 0;
   const first = hostForRead(va);
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   if (first && bytes <= rest) return first;
@@ -59,6 +66,7 @@ export function areaForRead(va: u64, bytes: u32, segment: u32): u32 {
  * be left as it is. `finishWrite` must follow.
  */
 export function areaForWrite(va: u64, bytes: u32, segment: u32): u32 {
+  if (misaligned(va, unitOf(bytes))) return 0;
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   pendingBytes = 0;
   if (bytes <= rest) {

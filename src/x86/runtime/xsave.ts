@@ -1,10 +1,11 @@
 /**
  * Images of the x87, SSE and AVX state: FXSAVE, FXRSTOR and the XSAVE family. Intel SDM vol. 1, 10.5 and chapter 13.
  * State components are x87 (bit 0), SSE (1) and AVX (2); there are no supervisor components (IA32_XSS is 0).
- * Alignment and privilege are checked by the handlers.
+ * Privilege and XSAVE's alignment are checked by the handlers.
  */
 import { areaForRead, areaForWrite, finishWrite } from './area';
 import * as L from './layout';
+import { misaligned } from './mmu';
 import { slot } from './x87-stack';
 import { x87Initialize, x87SetControl, x87SetStatus, x87Status } from './x87-state';
 
@@ -127,8 +128,18 @@ function resetUpper(): void {
   for (let i = 0; i < count; i++) v128.store(L.YMM + (i << 5), i64x2.splat(0), 16);
 }
 
+/** FXSAVE and FXRSTOR at an address that is no multiple of 16: #AC where alignment to 4 is checked, else #GP(0). */
+function unaligned(va: u64, segment: u32): i32 {
+  const isCanonical = <u64>((<i64>(va << 16)) >> 16) == va;
+  if (isCanonical && misaligned(va, 4)) return 0;
+  generalProtection();
+  if (!isCanonical && segment == 2) store<u32>(L.FAULT_VECTOR, 12);
+  return 0;
+}
+
 /** FXSAVE at a linear address; 0 with the fault recorded. */
 export function fxsave(va: u64, wide: i32, segment: u32): i32 {
+  if (va & 15) return unaligned(va, segment);
   const area = areaForWrite(va, 512, segment);
   if (!area) return 0;
   putX87(area, wide);
@@ -139,6 +150,7 @@ export function fxsave(va: u64, wide: i32, segment: u32): i32 {
 }
 
 export function fxrstor(va: u64, wide: i32, segment: u32): i32 {
+  if (va & 15) return unaligned(va, segment);
   const area = areaForRead(va, 512, segment);
   if (!area) return 0;
   const control = load<u32>(area, MXCSR_AT);
