@@ -20,6 +20,7 @@ import {
   QNAN,
 } from './softfloat80';
 import { C1, DE, IE, ZE } from './unpacked';
+import { fastProduct, fastSum, hasUsualModes } from './x87-fast';
 import { account, BEFORE, CONDITIONS, copy, isValid, pop, setIndefinite, slot, underflow } from './x87-stack';
 
 /** Converted memory operand, and a result that may yet be dropped. */
@@ -49,6 +50,20 @@ function compute(op: i32, dst: i32, a: i32, b: i32, control: i32): i32 {
   }
 }
 
+/** As `compute`, by a shortcut where there is one. */
+// @ts-ignore: decorator
+@inline
+function computeFast(op: i32, dst: i32, a: i32, b: i32, control: i32): i32 {
+  if (op < 6 && hasUsualModes(control)) {
+    let flags: i32;
+    if (op == 1) flags = fastProduct(dst, a, b);
+    else if (op == 5) flags = fastSum(dst, b, a, 0x8000);
+    else flags = fastSum(dst, a, b, op << 13);
+    if (flags >= 0) return flags;
+  }
+  return compute(op, dst, a, b, control);
+}
+
 /** FADD and friends of ST0 and ST(i). `mode` bit 0: the result goes to ST(i); bit 1: then pop. */
 export function x87Arithmetic(op: i32, i: i32, mode: i32): void {
   const top = load<i32>(L.FTOP);
@@ -56,7 +71,7 @@ export function x87Arithmetic(op: i32, i: i32, mode: i32): void {
   const to = mode & 1 ? other : top;
   if (isValid(top) && isValid(other)) {
     const control = load<i32>(L.FCW);
-    const flags = compute(op, slot(to), slot(top), slot(other), control);
+    const flags = computeFast(op, slot(to), slot(top), slot(other), control);
     account(flags, C1, control);
     if (flags & ~control & BEFORE) return;
   } else {
@@ -172,6 +187,6 @@ function withOperand(op: i32, denormal: i32): void {
       else flags = DE;
     }
     if ((flags & ~control & BEFORE) == 0) copy(a, RESULT);
-  } else flags = compute(op, a, a, OPERAND, control);
+  } else flags = computeFast(op, a, a, OPERAND, control);
   account(flags, C1, control);
 }

@@ -20,6 +20,7 @@ import {
 import * as L from './layout';
 import { f80_from_i64 } from './softfloat80';
 import { C1, DE, OE, UE } from './unpacked';
+import { fastToF32, fastToF64 } from './x87-fast';
 import { account, BEFORE, copy, isValid, pop, pushed, pushIndefinite, pushRegister, setIndefinite, slot, underflow } from './x87-stack';
 
 // Loads
@@ -132,10 +133,12 @@ export function x87Store(host: u32, kind: i32, pops: i32): i32 {
   let flags = 0;
   switch (kind) {
     case STORE_F32:
-      flags = f80_to_f32(host, a, control);
+      flags = fastToF32(host, a, control);
+      if (flags < 0) flags = f80_to_f32(host, a, control);
       break;
     case STORE_F64:
-      flags = f80_to_f64(host, a, control);
+      flags = fastToF64(host, a, control);
+      if (flags < 0) flags = f80_to_f64(host, a, control);
       break;
     case STORE_F80:
       store<u64>(host, load<u64>(a));
