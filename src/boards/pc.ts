@@ -154,7 +154,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     mmio,
     epochMs: options.epochMs,
     acknowledge: () => apic.acknowledge(),
-    tsc: (instructions) => BigInt(clock.at(instructions)),
+    time: clock,
     get cr8() {
       return BigInt(apic.cr8);
     },

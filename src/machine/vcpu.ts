@@ -7,6 +7,13 @@ export type Exit =
   | { readonly kind: 'halt' } // HLT with nothing to do: call again after an interrupt
   | { readonly kind: 'shutdown' }; // triple fault: hardware would reset
 
+/** How guest time follows the instructions executed: `baseNs + floor((executed - start) * rate)`. */
+export interface TimeScale {
+  readonly baseNs: number;
+  readonly start: number;
+  readonly rate: number;
+}
+
 /** An accelerator's way to the rest of the machine. */
 export interface VCpuHost {
   readonly memory: Memory;
@@ -14,8 +21,8 @@ export interface VCpuHost {
   readonly mmio: Bus;
   /** Acknowledges the pending external interrupt and returns its vector, or -1 when it has gone away. */
   acknowledge(): number;
-  /** Time-stamp counter at an instruction count since the last reset, in ticks; 64 bits. */
-  tsc(instructions: number): bigint;
+  /** Guest time, which is also the time-stamp counter: one tick a nanosecond. Changes only while `run` is not running. */
+  readonly time: TimeScale;
   /** Wall-clock time at guest time 0, in milliseconds since 1970. */
   readonly epochMs: number;
   /** Random bytes from the host, for RDRAND and RDSEED. */

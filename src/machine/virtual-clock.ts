@@ -1,4 +1,5 @@
 import type { GuestClock, Timer } from './clock.ts';
+import type { TimeScale } from './vcpu.ts';
 
 interface Entry {
   deadlineNs: number;
@@ -9,17 +10,17 @@ interface Entry {
  * Guest time as the pacer lets it pass, and the timers that wait for it. Time moves only by `advanceTo`, or with the
  * instructions that the vCPU executes at the present rate.
  */
-export class VirtualClock implements GuestClock {
+export class VirtualClock implements GuestClock, TimeScale {
   readonly epochMs: number;
   /** Instructions executed so far. */
   readonly #executed: () => number;
   /** Called when a timer is armed to expire before all others. */
   readonly #sooner: (deadlineNs: number) => void;
   readonly #armed: Entry[] = [];
-  #baseNs = 0;
-  #baseExecuted = 0;
+  baseNs = 0;
+  start = 0;
   /** Nanoseconds of guest time an instruction takes. */
-  #rate = 1;
+  rate = 1;
 
   constructor(epochMs: number, executed: () => number, sooner: (deadlineNs: number) => void) {
     this.epochMs = epochMs;
@@ -33,30 +34,30 @@ export class VirtualClock implements GuestClock {
 
   /** Guest time at an instruction count of the present stretch. */
   at(executed: number): number {
-    return this.#baseNs + Math.floor((executed - this.#baseExecuted) * this.#rate);
+    return this.baseNs + Math.floor((executed - this.start) * this.rate);
   }
 
   /** Starts a stretch in which each instruction takes `rate` ns. */
   setRate(rate: number): void {
     this.advanceTo(this.now());
-    this.#rate = rate;
+    this.rate = rate;
   }
 
   /** Jumps forward (idle time), never back. */
   advanceTo(ns: number): void {
-    this.#baseNs = Math.max(ns, this.now());
-    this.#baseExecuted = this.#executed();
+    this.baseNs = Math.max(ns, this.now());
+    this.start = this.#executed();
   }
 
   /** Puts the clock where a saved state had it. */
   restore(ns: number): void {
-    this.#baseNs = ns;
-    this.#baseExecuted = this.#executed();
+    this.baseNs = ns;
+    this.start = this.#executed();
   }
 
   /** Instructions until a point in guest time at the present rate. */
   instructionsUntil(ns: number): number {
-    return Math.ceil((ns - this.now()) / this.#rate);
+    return Math.ceil((ns - this.now()) / this.rate);
   }
 
   get nextDeadlineNs(): number {

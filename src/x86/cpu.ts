@@ -5,7 +5,7 @@
 import type { Exit, Registers, Segment, SegmentName, VCpu, VCpuHost } from '../machine/vcpu.ts';
 import { Engine } from './engine.ts';
 import * as F from './faults.ts';
-import { ARITHMETIC, IF, TF, joinFlags, splitFlags } from './flags.ts';
+import { ARITHMETIC, IF, RF, TF, joinFlags, splitFlags } from './flags.ts';
 import { Instruction } from './instruction.ts';
 import { RUN_LIMIT } from './interpreter/support.ts';
 import * as L from './runtime/layout.ts';
@@ -20,11 +20,19 @@ import type { CpuModel } from './system/cpuid.ts';
 /** Bits of PENDING. */
 export const PENDING_INTR = 1;
 export const PENDING_NMI = 2;
+/** Handlers will be left soon, at an instruction boundary that interrupts may use: STI must tell that it holds them off. */
+const PENDING_EXIT = 4;
 
 /** Instructions that handlers may be given at once: the deadline must stay a positive i32. */
 const MOST = 1 << 24;
 /** Taken off the deadline by a kick, and given back after. */
 const KICK = 1 << 30;
+
+/** DR6: an access to a DR7-described place (one bit each), single step. */
+const DR6_HITS = 0xfn;
+const DR6_BS = 0x4000n;
+const DR7_ENABLED = 0xff;
+const DR7_GD = 1 << 13;
 
 const CR4_OSFXSR = 1 << 9;
 const CR4_OSXSAVE = 1 << 18;
@@ -47,6 +55,10 @@ export class Cpu implements VCpu {
   nmiBlocked = false;
   /** No interrupt before one more instruction has run: after STI and MOV SS. SDM vol. 3, 6.8.3. */
   shadow = false;
+  /** The same for debug exceptions: after MOV SS only. */
+  debugShadow = false;
+  /** A single-step trap is due after the instruction; deliveries and routines that TF does not trap after clear it. */
+  trap = false;
   /** Linear address to go on at; routines change it to jump. */
   next = 0n;
 
@@ -64,6 +76,12 @@ export class Cpu implements VCpu {
     return this.#executed + this.#granted - this.#left();
   }
 
+  /** Guest time now, in nanoseconds: the time-stamp counter before its offset. */
+  get time(): bigint {
+    const { baseNs, start, rate } = this.host.time;
+    return BigInt(baseNs + Math.floor((this.executed - start) * rate));
+  }
+
   /** Instructions of the grant that are left at EXIT_RECORD. */
   #left(): number {
     const deadline = this.state.i32(L.DEADLINE) + (this.#kicked ? KICK : 0);
@@ -73,6 +91,8 @@ export class Cpu implements VCpu {
   reset(): void {
     this.nmiBlocked = false;
     this.shadow = false;
+    this.debugShadow = false;
+    this.trap = false;
     this.#halted = false;
     this.#shutdown = false;
     resetCpu(this);
@@ -81,7 +101,9 @@ export class Cpu implements VCpu {
   kick(): void {
     if (!this.#inside || this.#kicked) return;
     this.#kicked = true;
+    this.#setPending(PENDING_EXIT, true);
     this.state.setU32(L.DEADLINE, this.state.i32(L.DEADLINE) - KICK);
+    this.state.view.setFloat64(L.TIME_AT_DEADLINE, this.#executed + this.#granted - KICK / L.RECORD_BYTES, true);
   }
 
   setInterrupt(level: boolean): void {
@@ -106,18 +128,18 @@ export class Cpu implements VCpu {
 
   run(budget: number): Exit {
     const end = this.#executed + budget;
+    const { state } = this;
     for (;;) {
       if (this.#shutdown) return { kind: 'shutdown' };
-      if (this.state.u32(L.PENDING) !== 0 && !this.shadow) this.#takePending();
-      if (this.#halted) return { kind: 'halt' };
       const left = end - this.#executed;
       if (left <= 0) return { kind: 'budget' };
-      const trap = (this.state.u32(L.RFLAGS) & TF) !== 0;
-      const one = trap || this.shadow;
-      this.shadow = false;
-      const before = this.#executed;
-      const completed = this.#execute(one ? 1 : left);
-      if (trap && completed && this.#executed > before) this.#singleStepTrap();
+      if (state.u32(L.PENDING) !== 0 && !this.shadow && this.#takePending()) continue;
+      if (this.#halted) return { kind: 'halt' };
+      if (this.shadow || state.u32(L.RFLAGS) & (TF | RF) || state.u32(L.DR7) & DR7_ENABLED) this.#step();
+      else {
+        this.#execute(left);
+        if (this.trap) this.#debugTrap(DR6_BS);
+      }
       if (this.#kicked) {
         // Somebody wants the caller's attention: a device asked for a pause, or an interrupt is waiting.
         this.#kicked = false;
@@ -138,24 +160,70 @@ export class Cpu implements VCpu {
     else this.#kicked = true;
   }
 
-  #takePending(): void {
+  /** Answers whether something was delivered. */
+  #takePending(): boolean {
     const pending = this.state.u32(L.PENDING);
     if (pending & PENDING_NMI && !this.nmiBlocked) {
       this.#setPending(PENDING_NMI, false);
-      this.#halted = false;
       this.nmiBlocked = true;
+      this.#executed++;
       this.interrupt(F.NMI, undefined, 'external');
-    } else if (pending & PENDING_INTR && this.state.u32(L.RFLAGS) & IF) {
-      const vector = this.host.acknowledge();
-      if (vector < 0) return;
-      this.#halted = false;
-      this.interrupt(vector, undefined, 'external');
+      return true;
+    }
+    if (!(pending & PENDING_INTR && this.state.u32(L.RFLAGS) & IF)) return false;
+    const vector = this.host.acknowledge();
+    if (vector < 0) return false;
+    this.#executed++;
+    this.interrupt(vector, undefined, 'external');
+    return true;
+  }
+
+  /** One instruction with all that debugging and interrupt shadows ask for. SDM vol. 3, 18.3. */
+  #step(): void {
+    const { state } = this;
+    const flags = state.u32(L.RFLAGS);
+    const { shadow, debugShadow } = this;
+    if (!(flags & RF) && !debugShadow && this.#codeBreakpoint()) return;
+    this.shadow = false;
+    this.debugShadow = false;
+    this.trap = (flags & TF) !== 0;
+    // RF covers one instruction, and IRET may set it again.
+    state.setU32(L.RFLAGS, flags & ~RF);
+    const before = this.#executed;
+    if (!this.#execute(1)) state.setU32(L.WATCH_HITS, 0);
+    else if (this.#executed === before) {
+      this.shadow = shadow;
+      this.debugShadow = debugShadow;
+      state.setU32(L.RFLAGS, state.u32(L.RFLAGS) | (flags & RF));
+      this.trap = false;
+    } else if (!this.debugShadow) {
+      const causes = BigInt(state.u32(L.WATCH_HITS)) | (this.trap ? DR6_BS : 0n);
+      if (causes) this.#debugTrap(causes);
     }
   }
 
-  #singleStepTrap(): void {
-    this.state.setU64(L.DR + 32, this.state.u64(L.DR + 32) | 0x4000n); // DR6.BS
+  #debugTrap(causes: bigint): void {
+    const { state } = this;
+    this.trap = false;
+    state.setU32(L.WATCH_HITS, 0);
+    state.setU64(L.DR + 32, (state.u64(L.DR + 32) & ~DR6_HITS) | causes);
     this.interrupt(F.DB, undefined, 'exception');
+  }
+
+  /** Raises #DB when DR7 describes an instruction breakpoint at `next`. */
+  #codeBreakpoint(): boolean {
+    const { state } = this;
+    const dr7 = state.u32(L.DR7);
+    let causes = 0n;
+    for (let n = 0; n < 4; n++) {
+      const enabled = (dr7 >> (n * 2)) & 3;
+      const type = (dr7 >> (16 + n * 4)) & 3;
+      if (enabled && type === 0 && state.u64(L.DR + n * 8) === this.next) causes |= 1n << BigInt(n);
+    }
+    if (!causes) return false;
+    this.#executed++;
+    this.#debugTrap(causes);
+    return true;
   }
 
   /** Runs up to `limit` instructions from `next`; answers whether the last one completed (did not fault). */
@@ -197,10 +265,19 @@ export class Cpu implements VCpu {
     const { state } = this;
     this.#granted = grant;
     this.#inside = true;
-    state.setU32(L.DEADLINE, record + grant * L.RECORD_BYTES - (this.#kicked ? KICK : 0));
+    if (grant < RUN_LIMIT || this.#kicked) this.#setPending(PENDING_EXIT, true);
+    const kick = this.#kicked ? KICK : 0;
+    state.setU32(L.DEADLINE, record + grant * L.RECORD_BYTES - kick);
+    const { view } = state;
+    const { time } = this.host;
+    view.setFloat64(L.TIME_BASE, time.baseNs, true);
+    view.setFloat64(L.TIME_START, time.start, true);
+    view.setFloat64(L.TIME_RATE, time.rate, true);
+    view.setFloat64(L.TIME_AT_DEADLINE, this.#executed + grant - kick / L.RECORD_BYTES, true);
     const reason = this.engine.enter(record);
     this.#executed += grant - this.#left();
     this.#inside = false;
+    this.#setPending(PENDING_EXIT, false);
     this.next = state.u64(L.NEXT);
     return reason;
   }
@@ -208,6 +285,7 @@ export class Cpu implements VCpu {
   /** Lets a relative jump go straight to its target in the same page from now on. */
   #link(): void {
     const from = this.state.u32(L.EXIT_RECORD) - L.RECORD_BYTES;
+    if (from < L.ARENA) return; // a crossing instruction outlives what it would link to
     const generation = this.engine.generation;
     const page = this.state.u64(L.PAGE_BASE);
     const target = this.engine.lookup(this.next);
@@ -232,9 +310,13 @@ export class Cpu implements VCpu {
     return true;
   }
 
-  /** Delivers the exception that has been recorded. */
+  /**
+   * Delivers the exception that has been recorded. That counts as an instruction, like every delivery that is not part
+   * of one, so that a guest whose handlers fault at once uses up its budget like any other.
+   */
   #fault(): false {
     const { state } = this;
+    this.#executed++;
     let vector = state.u32(L.FAULT_VECTOR);
     const error = state.u32(L.FAULT_ERROR);
     if (vector === F.UNIT_OFF) vector = this.#unitFault(error);
@@ -257,6 +339,8 @@ export class Cpu implements VCpu {
 
   /** Delivers an interrupt or exception at `next`; a fault on the way makes a double fault, then shutdown. */
   interrupt(vector: number, error: number | undefined, kind: 'exception' | 'external' | 'software'): void {
+    this.#halted = false;
+    if (vector === F.DB) this.state.setU32(L.DR7, this.state.u32(L.DR7) & ~DR7_GD);
     if (!deliver(this, vector, error, kind)) this.#shutdown = true;
   }
 

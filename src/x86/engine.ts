@@ -39,6 +39,10 @@ export interface EngineHost {
   mmioWrite(low: number, high: number, width: number, value: number): void;
 }
 
+/** Page-crossing instructions remembered, by the low bits of their page's number. */
+const CROSSINGS = 64;
+const MAX_LENGTH = 15;
+
 /** `codePage` answered that there is nothing to run. */
 const FAULT = 0;
 const NOT_RAM = 1;
@@ -52,6 +56,9 @@ export class Engine {
   readonly #decoder: Decoder;
   readonly #enter: (record: number) => number;
   readonly #find: (va: bigint) => number;
+  readonly #crossingCode = new Uint8Array(CROSSINGS * 32);
+  /** Mode and page offset; -1: none. */
+  readonly #crossingKey = new Int32Array(CROSSINGS).fill(-1);
   /** Records decoded, for statistics. */
   decoded = 0;
   /** Counts arena resets: record addresses of an earlier generation are void. */
@@ -164,32 +171,38 @@ export class Engine {
   }
 
   /**
-   * Record of an instruction that begins on one page and ends on the next; decoded each time, into a place of its
-   * own, since two pages would have to answer for it. 0 when fetching the second page faults.
+   * Record of an instruction that begins on one page and ends on the next. Neither page could answer for it, so its
+   * bytes are compared each time with those it was decoded from. 0 when fetching the second page faults.
    */
   lookupCrossing(va: bigint): number {
-    const mode = this.state.u32(L.CODE_MODE);
-    const code = new Uint8Array(32);
+    const { state, runtime } = this;
+    const { bytes } = this.memory;
+    const mode = state.u32(L.CODE_MODE);
     const offset = Number(va & 0xfffn);
     const here = 4096 - offset;
-    if (this.runtime.codePage(va, mode) === FAULT) return 0;
-    const first = this.runtime.codeHost.value >>> 0;
-    code.set(this.memory.bytes.subarray(first + offset, first + 4096));
-    const nextVa = mode === 2 ? BigInt.asUintN(64, (va & ~0xfffn) + 4096n) : ((va & ~0xfffn) + 4096n) & 0xffffffffn;
-    const page = this.runtime.codePage(nextVa, mode);
+    if (runtime.codePage(va, mode) === FAULT) return 0;
+    const first = (runtime.codeHost.value >>> 0) + offset;
+    const nextVa = mode === 2 ? BigInt.asUintN(64, va - BigInt(offset) + 4096n) : (va - BigInt(offset) + 4096n) & 0xffffffffn;
+    const page = runtime.codePage(nextVa, mode);
     if (page === FAULT) return 0;
-    if (page !== NOT_RAM) {
-      const second = this.runtime.codeHost.value >>> 0;
-      code.set(this.memory.bytes.subarray(second, second + 15), here);
-    } else code.fill(0xff, here);
-    this.state.setU64(L.PAGE_BASE, va & ~0xfffn);
-    const record = L.CROSSING;
-    const length = this.#decoder.decode(code, 0, here + 15, mode, offset, record);
-    if (length <= 0) {
-      this.#pseudo(record, length === TOO_LONG ? L.H_TOO_LONG : L.H_UNDEFINED, offset);
-      return record;
-    }
-    this.#pseudo(record + L.RECORD_BYTES, L.H_END, offset + length);
+    const second = page === NOT_RAM ? -1 : runtime.codeHost.value >>> 0;
+    state.setU64(L.PAGE_BASE, va - BigInt(offset));
+
+    const slot = Number((va >> 12n) & 63n);
+    const record = L.CROSSING + slot * 2 * L.RECORD_BYTES;
+    const code = this.#crossingCode.subarray(slot * 32, slot * 32 + 32);
+    const key = mode * 4096 + offset;
+    let same = this.#crossingKey[slot] === key;
+    for (let n = 0; same && n < MAX_LENGTH; n++)
+      same = code[n] === (n < here ? bytes[first + n] : second < 0 ? 0xff : bytes[second + n - here]);
+    if (same) return record;
+
+    this.#crossingKey[slot] = key;
+    for (let n = 0; n < here; n++) code[n] = bytes[first + n]!;
+    for (let n = here; n < 32; n++) code[n] = second < 0 ? 0xff : bytes[second + n - here]!;
+    const length = this.#decoder.decode(code, 0, here + MAX_LENGTH, mode, offset, record);
+    if (length <= 0) this.#pseudo(record, length === TOO_LONG ? L.H_TOO_LONG : L.H_UNDEFINED, offset);
+    this.#pseudo(record + L.RECORD_BYTES, L.H_END, offset + Math.max(length, 0));
     return record;
   }
 

@@ -104,6 +104,8 @@ export abstract class Ops {
   abstract branchIf(condition: Node): void;
   /** Ends the instruction by going to a linear address. */
   abstract jumpTo(linear: Node): void;
+  /** As `jumpTo`, but lets a pending interrupt or a single-step trap in first. */
+  abstract jumpWithCheck(linear: Node): void;
   /** Ends the instruction; it runs again (one chunk of a repeated string instruction). */
   abstract again(): void;
   /** Ends the instruction as usual, but lets a pending interrupt or a single-step trap in first. */
@@ -266,7 +268,7 @@ export abstract class Ops {
       this.below(this.xor(b.load('i64.load', entry), va), this.const(4097 - bytes)),
       () => b.set(host, b.op('i32.add', b.load('i32.load', entry, 8), this.narrow(va))),
       () => {
-        const size = bytes | (write && !blind ? 64 : 0) | (this.encoding.row.unaligned ? 128 : 0);
+        const size = bytes | (write && !blind ? 64 : 0) | (this.encoding.row.elementwise ? 128 : 0);
         const flags = stack ? b.i32(size | (2 << 8)) : b.op('i32.or', b.i32(size), b.op('i32.shl', this.segmentNumber(), b.i32(8)));
         // MMIO handlers may ask how many instructions have run.
         this.setState32(L.EXIT_RECORD, this.recordOrZero());

@@ -61,7 +61,7 @@ export class EngineCpu {
       pio: new Bus('pio'),
       mmio: new Bus('mmio'),
       acknowledge: () => -1,
-      tsc: (instructions) => BigInt(instructions),
+      time: { baseNs: 0, start: 0, rate: 1 },
       epochMs: 0,
       random: () => 0n,
       cr8: 0n,
@@ -137,7 +137,7 @@ export class EngineCpu {
     this.#takeChanges(data, 0, READ_ONLY_PAGE * PAGE, changes);
     this.#takeChanges(data, LAST_PAGE * PAGE, DATA_SIZE, changes);
     const code = { before: this.#codeBefore, after: this.#code, gpa: CODE_GPA, name: CODE_IN_CHANGES };
-    if (c.rip >= HIGH) this.#takeChanges(code, 0, CODE_SIZE, changes);
+    if (c.mode === 64) this.#takeChanges(code, 0, CODE_SIZE, changes);
     const state = this.#state;
     const u64 = (address: number): bigint => state.getBigUint64(address, true);
     const selector = (segment: number): number => state.getUint32(L.SEG_SELECTOR + 4 * segment, true) & 0xffff;

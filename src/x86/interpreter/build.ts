@@ -56,5 +56,12 @@ export function buildInterpreter(variants: Variants, pages: number): Uint8Array<
 function nameOf({ encoding, operandSize, memory, rep, long }: Variant): string {
   const { row, text, sized } = encoding;
   const [pattern] = text.split(':');
-  return [row.mnemonic, pattern, ...(sized ? [operandSize] : []), memory, ...(rep === 'none' ? [] : [rep]), ...(long ? [] : ['legacy'])].join(' ');
+  return [
+    row.mnemonic,
+    pattern,
+    ...(sized ? [operandSize] : []),
+    memory,
+    ...(rep === 'none' ? [] : [rep]),
+    ...(long ? [] : ['legacy']),
+  ].join(' ');
 }

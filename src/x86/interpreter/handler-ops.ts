@@ -186,6 +186,16 @@ export class HandlerOps extends Ops {
     this.#tail('jumpTo', linear);
   }
 
+  jumpWithCheck(linear: Node): void {
+    this.#check(linear);
+    this.jumpTo(linear);
+  }
+
+  #check(next: Node): void {
+    const trap = this.b.op('i32.and', this.state32(L.RFLAGS), this.b.i32(TF));
+    this.b.if(this.b.op('i32.or', this.state32(L.PENDING), trap), () => this.#tail('exitTo', next, this.b.i32(L.EXIT_CHECK)));
+  }
+
   again(): void {
     this.#tail('again');
   }
@@ -195,8 +205,7 @@ export class HandlerOps extends Ops {
   }
 
   nextWithCheck(): void {
-    const trap = this.b.op('i32.and', this.state32(L.RFLAGS), this.b.i32(TF));
-    this.b.if(this.b.op('i32.or', this.state32(L.PENDING), trap), () => this.#tail('exitTo', this.nextAddress(), this.b.i32(L.EXIT_CHECK)));
+    this.#check(this.nextAddress());
   }
 
   /** Goes on with the record after this one, unless the semantics ended otherwise. */

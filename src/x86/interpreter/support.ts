@@ -19,6 +19,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   linearAddress: { params: ['i32', 'i32'], results: ['i64'] },
   stackAddress: { params: ['i64', 'i32', 'i32'], results: ['i64'] },
   selectTlb: { params: [], results: [] },
+  timeStamp: { params: ['i32'], results: ['i64'] },
   legacyTarget: { params: ['i64', 'i32'], results: ['i64'] },
   addressMask: { params: ['i32'], results: ['i64'] },
   writeAddressSized: { params: ['i32', 'i32', 'i64'], results: [] },

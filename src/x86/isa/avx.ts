@@ -132,8 +132,8 @@ function masked(mnemonic: string, loadOpcode: string, storeOpcode: string, w: 'W
     `VEX.256.66.0F38.${single ? 'W0' : w} ${opcode} /r mem: ${operands('qq')}`,
   ];
   return [
-    row(mnemonic, texts(loadOpcode, (x) => `V${x}= H${x} M${x}`), maskedLoad(bytes), { ...options, unaligned: true }),
-    row(mnemonic, texts(storeOpcode, (x) => `M${x}= H${x} V${x}`), maskedStore(bytes), { ...options, unaligned: true }),
+    row(mnemonic, texts(loadOpcode, (x) => `V${x}= H${x} M${x}`), maskedLoad(bytes), { ...options, elementwise: true }),
+    row(mnemonic, texts(storeOpcode, (x) => `M${x}= H${x} V${x}`), maskedStore(bytes), { ...options, elementwise: true }),
   ]; // prettier-ignore
 }
 
@@ -171,7 +171,7 @@ function gathers(mnemonic: string, opcode: string, w: 'W0' | 'W1', indexBytes: 4
     const x = length === '128' || (bytes === 4 && indexBytes === 8) ? 'dq' : 'qq';
     return `VEX.${length}.66.0F38.${w} ${opcode} /r mem: V${x}+ M${size} H${x}+`;
   });
-  return row(mnemonic, texts, gather(bytes, indexBytes), { ...AVX2, vsib: true, unaligned: true });
+  return row(mnemonic, texts, gather(bytes, indexBytes), { ...AVX2, vsib: true, elementwise: true });
 }
 
 /** Clears the upper halves of all registers that the mode has, or all of them. */

@@ -49,8 +49,10 @@ export interface RowOptions {
   readonly feature?: string;
   /** Which unit's availability it depends on: checked before anything else. */
   readonly unit?: 'x87' | 'mmx' | 'sse' | 'avx';
-  /** Memory operands need no alignment: neither of 16 bytes, as others of legacy SSE, nor by #AC. */
+  /** A 16-byte memory operand need not be aligned, as it must with other legacy SSE instructions. */
   readonly unaligned?: boolean;
+  /** Reads or writes chosen elements of its memory operand: alignment checking (#AC) does not apply. */
+  readonly elementwise?: boolean;
 }
 
 export interface Row extends RowOptions {

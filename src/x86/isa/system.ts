@@ -1,6 +1,6 @@
 /** Flags, system calls, and what only the system may do. Rare ones are routines by name: see ../system/. SDM vol. 2 and 3. */
 import { GP } from '../faults.ts';
-import { AC, CF, DF, ID, IF, IOPL, NT, PF, RF, SF, TF, VIF, VIP, VM, ZF, AF } from '../flags.ts';
+import { AC, ARITHMETIC, CF, DF, ID, IF, IOPL, NT, PF, RF, SF, TF, VIF, VIP, VM, ZF, AF } from '../flags.ts';
 import { RAX, RCX, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import type { Node } from '../wasm/ir.ts';
@@ -86,13 +86,16 @@ export const SYSTEM: readonly Row[] = [
   row('rdpid', 'F3 0F C7 /7 reg: Rq=', (o) => o.set(0, o.state64(L.TSC_AUX)), { feature: 'rdpid' }),
   row('cmpxchg8b', '0F C7 /1 W0 mem: M', (o) => compareExchangeWide(o, 32), { lock: true }),
   row('cmpxchg16b', 'REX.W 0F C7 /1 mem: M', (o) => compareExchangeWide(o, 64), { lock: true, feature: 'cx16' }),
-  row('syscall', '0F 05:', 'systemCall', { ends: true }),
-  row('sysret', '0F 07:', 'systemReturn', { ends: true, sized: true }),
+  row('syscall', '0F 05:', systemCall, { ends: true, routine: 'systemCall' }),
+  row('sysret', '0F 07:', systemReturn, { ends: true, sized: true, routine: 'systemReturn' }),
   row('sysenter', '0F 34:', 'systemEnter', { ends: true }),
   row('sysexit', '0F 35:', 'systemExit', { ends: true, sized: true }),
   row('cpuid', '0F A2:', 'cpuid'),
-  row('rdtsc', '0F 31:', 'readTsc'),
-  row('rdtscp', '0F 01 /=F9:', 'readTscAux', { feature: 'rdtscp' }),
+  row('rdtsc', '0F 31:', readTimeStamp),
+  row('rdtscp', '0F 01 /=F9:', (o) => {
+    readTimeStamp(o);
+    o.writeGpr(RCX, 32, o.state64(L.TSC_AUX));
+  }, { feature: 'rdtscp' }),
   row('rdpmc', '0F 33:', 'readPmc'),
   row('rdmsr', '0F 32:', 'readMsr'),
   row('wrmsr', '0F 30:', 'writeMsr', { ends: true }),
@@ -143,6 +146,75 @@ export const SYSTEM: readonly Row[] = [
   row('lfence', ['NP 0F AE /5 reg:', 'NP 0F AE /6 reg:', 'NP 0F AE /7 reg:'], () => {}),
   row('serialize', 'NP 0F 01 /=E8:', () => {}, { feature: 'serialize' }),
 ]; // prettier-ignore
+
+/** RDTSC: #GP above CPL 0 when CR4.TSD forbids it. */
+function readTimeStamp(o: Ops): void {
+  const forbidden = o.b.op('i32.and', o.state32(L.CR4), o.b.i32(4));
+  o.if(forbidden, () => o.requireCpl0());
+  const value = o.b.call(o.callees['timeStamp']!, o.recordOrZero());
+  o.writeGpr(RAX, 32, value);
+  o.writeGpr(2, 32, o.shr(value, o.const(32)));
+}
+
+const FLAT = 0x8090; // G, P, S
+const FLAT_CODE = FLAT | 0x200b; // L, execute/read, accessed
+const FLAT_DATA = FLAT | 0x4003; // D/B, read/write, accessed
+
+/** A flat segment by number, without reading a descriptor. */
+function setFlat(o: Ops, segment: number, selector: Node, attributes: number): void {
+  o.setState32(L.SEG_SELECTOR + segment * 4, o.narrow(o.and(selector, o.const(0xffff))));
+  o.setState64(L.SEG_BASE + segment * 8, o.const(0));
+  o.setState32(L.SEG_LIMIT + segment * 4, o.b.i32(-1));
+  o.setState32(L.SEG_ATTR + segment * 4, o.b.i32(attributes));
+}
+
+/**
+ * True (i32) unless this is 64-bit code with SYSCALL enabled and without single step before or after: the routine knows
+ * the other cases.
+ */
+function notPlain(o: Ops, flagsAfter: Node): Node {
+  const { b } = o;
+  const mode = b.op('i32.ne', o.state32(L.CODE_MODE), b.i32(2));
+  const off = b.op('i32.eqz', b.op('i32.and', o.state32(L.EFER), b.i32(1)));
+  return b.op('i32.or', b.op('i32.or', mode, off), b.op('i32.and', b.op('i32.or', o.state32(L.RFLAGS), flagsAfter), b.i32(TF)));
+}
+
+/** SYSCALL between 64-bit code. SDM vol. 2, SYSCALL. */
+function systemCall(o: Ops): void {
+  o.if(notPlain(o, o.b.i32(0)), () => o.system());
+  const { b } = o;
+  const flags = b.op('i32.and', b.op('i32.or', b.op('i32.or', o.state32(L.RFLAGS), o.packFlags()), b.i32(2)), b.i32(~RF));
+  o.writeGpr(RCX, 64, o.nextAddress());
+  o.writeGpr(11, 64, o.wide(flags));
+  const left = b.op('i32.and', flags, b.op('i32.xor', o.state32(L.SFMASK), b.i32(-1)));
+  o.setState32(L.RFLAGS, b.op('i32.and', left, b.i32(~ARITHMETIC)));
+  o.unpackFlags(left);
+  const selector = o.and(o.shr(o.state64(L.STAR), o.const(32)), o.const(0xfffc));
+  setFlat(o, 1, selector, FLAT_CODE);
+  setFlat(o, 2, o.add(selector, o.const(8)), FLAT_DATA);
+  o.setState32(L.CPL, b.i32(0));
+  o.modeChanged();
+  o.jumpTo(o.state64(L.LSTAR));
+}
+
+/** SYSRET to 64-bit code. SDM vol. 2, SYSRET. */
+function systemReturn(o: Ops): void {
+  const { b } = o;
+  const target = o.readGpr(RCX, 64);
+  const odd = o.ne(o.sar(o.shl(target, o.const(16)), o.const(16)), target);
+  const refused = b.op('i32.or', b.op('i32.or', notPlain(o, o.narrow(o.readGpr(11, 64))), b.op('i32.ne', o.state32(L.CPL), b.i32(0))), odd);
+  if (o.size !== 64) return o.system();
+  o.if(refused, () => o.system());
+  const flags = o.narrow(o.readGpr(11, 64));
+  o.setState32(L.RFLAGS, b.op('i32.and', flags, b.i32(0x3c7fd7 & ~ARITHMETIC)));
+  o.unpackFlags(flags);
+  const selector = o.shr(o.state64(L.STAR), o.const(48));
+  setFlat(o, 1, o.or(o.add(selector, o.const(16)), o.const(3)), FLAT_CODE | 0x60);
+  setFlat(o, 2, o.or(o.add(selector, o.const(8)), o.const(3)), FLAT_DATA | 0x60);
+  o.setState32(L.CPL, b.i32(3));
+  o.modeChanged();
+  o.jumpWithCheck(target);
+}
 
 /** RDFSBASE and friends: #UD unless CR4.FSGSBASE. */
 function fsgsbase(o: Ops, then: () => void): void {

@@ -3,7 +3,7 @@
  * it lies; any other is put together in STAGE. All of it is translated before anything is read or written.
  */
 import * as L from './layout';
-import { hostForRead, hostForWrite, misaligned, systemRead, systemWrite, USER, WRITE } from './mmu';
+import { hostForRead, hostForWrite, misaligned, noteWatched, systemRead, systemWrite, USER, WRITE } from './mmu';
 
 let pendingVa: u64 = 0;
 /** Bytes of STAGE that `finishWrite` has to send off; 0 when the area was written in place. */
@@ -46,6 +46,7 @@ function endIsAccessible(va: u64, bytes: u32, access: u32): bool {
 /** Host address of `bytes` (at most a page) to read, or 0 with the fault recorded. */
 export function areaForRead(va: u64, bytes: u32, segment: u32): u32 {
   if (misaligned(va, unitOf(bytes))) return 0;
+  noteWatched(va, bytes, false);
   const first = hostForRead(va);
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   if (first && bytes <= rest) return first;
@@ -67,6 +68,7 @@ export function areaForRead(va: u64, bytes: u32, segment: u32): u32 {
  */
 export function areaForWrite(va: u64, bytes: u32, segment: u32): u32 {
   if (misaligned(va, unitOf(bytes))) return 0;
+  noteWatched(va, bytes, true);
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   pendingBytes = 0;
   if (bytes <= rest) {

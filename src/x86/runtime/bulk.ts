@@ -7,6 +7,14 @@ const RCX: u32 = L.GPR + 8;
 const RSI: u32 = L.GPR + 48;
 const RDI: u32 = L.GPR + 56;
 const DF = 1 << 10;
+const TF = 1 << 8;
+
+/** Downwards, or every element may end in a debug exception. */
+// @ts-ignore: decorator
+@inline
+function oneByOne(): bool {
+  return (load<u32>(L.RFLAGS) & (DF | TF)) != 0 || (load<u32>(L.DR7) & 0xff) != 0;
+}
 
 // @ts-ignore: decorator
 @inline
@@ -16,7 +24,7 @@ function elementsIn(va: u64, bytes: u32): u64 {
 
 /** @returns 1 when some elements were done, 0 when the next one must be done by itself */
 export function bulkMovs(record: u32, bytes: u32): i32 {
-  if (load<u32>(L.RFLAGS) & DF) return 0;
+  if (oneByOne()) return 0;
   const mask = addressMask(record);
   const left = load<u64>(RCX) & mask;
   const source = load<u64>(RSI) & mask;
@@ -48,7 +56,7 @@ function bulkFallback(from: u32, to: u32, length: u32, bytes: u32, record: u32, 
 }
 
 export function bulkStos(record: u32, bytes: u32): i32 {
-  if (load<u32>(L.RFLAGS) & DF) return 0;
+  if (oneByOne()) return 0;
   const mask = addressMask(record);
   const left = load<u64>(RCX) & mask;
   const destination = load<u64>(RDI) & mask;

@@ -22,3 +22,4 @@ export * from './x87-arithmetic';
 export * from './x87-functions';
 export * from './x87-state';
 export * from './xsave';
+export * from './time';

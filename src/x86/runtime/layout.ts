@@ -89,6 +89,8 @@ export const FDP = 0x82a0;
 export const MXCSR = 0x82a8;
 /** Unmasked SSE exceptions raised since the caller last cleared it (flag bits as in MXCSR); non-zero means #XM. */
 export const SSE_FAULT = 0x82ac;
+/** Which of DR0…DR3 the instruction has accessed, one bit each. */
+export const WATCH_HITS = 0x82b0;
 /** R0…R7, 16 bytes each: significand at 0, sign and exponent at 8. MMX registers are the significands. */
 export const X87 = 0x8300;
 /** YMM0…YMM15, 32 bytes each. */
@@ -115,10 +117,16 @@ export const TLB_LOG_COUNT = 0x8a24;
 /** Counters, for people. */
 export const COUNT_TLB_MISSES = 0x8a28;
 export const COUNT_INVALIDATIONS = 0x8a30;
+/** Guest time in a stretch of execution, as f64: nanoseconds = base + floor((executed - start) * rate). */
+export const TIME_BASE = 0x8a40;
+export const TIME_START = 0x8a48;
+export const TIME_RATE = 0x8a50;
+/** Instructions executed (f64) when the deadline is reached. */
+export const TIME_AT_DEADLINE = 0x8a58;
 /** Where TypeScript and the runtime hand each other bytes. */
 export const TRANSFER = 0x8c00; // 1 KiB
-/** Records for an instruction that crosses a page: itself and an end. */
-export const CROSSING = 0x8b00;
+/** Instructions that cross a page: 64 times a record and an end. */
+export const CROSSING = 0x40000;
 
 /** Images of processor state that cross a page are put together here. */
 export const STAGE = 0x9000; // 1 KiB
@@ -135,11 +143,11 @@ export const TLB_LOG = 0xc000;
 export const TLB_LOG_SIZE = 2048;
 
 /** One i32 per RAM page in host order: address of its code page, or 0. */
-export const CODE_PAGES = 0x40000;
-export const CODE_PAGES_END = 0x440000;
+export const CODE_PAGES = 0x50000;
+export const CODE_PAGES_END = 0x450000;
 
 /** Code pages (a table of 4096 record addresses, then a header) and decoded instructions. */
-export const ARENA = 0x440000;
+export const ARENA = 0x450000;
 export const ARENA_END = 0x6800000;
 
 /** Guest RAM starts here. */

@@ -2,7 +2,8 @@
  * Address translation: page walks, the TLBs, and the slow paths of memory access (page crossing, MMIO, pages that hold
  * decoded code). SDM vol. 3, chapter 4.
  *
- * A TLB entry is 16 bytes: linear page (u64), host address minus linear address (u32), flags (bit 0: global).
+ * A TLB entry is 16 bytes: linear page (u64), host address minus linear address (u32), flags (bit 0: global, bit 1: a
+ * piece of a page larger than 4 KiB).
  */
 import * as L from './layout';
 import { codeWritten } from './code';
@@ -81,8 +82,9 @@ function pageFault(va: u64, error: u32): u64 {
   return NONE;
 }
 
-/** Set by `walk`: whether the last page found was global. */
+/** Set by `walk`: whether the last page found was global, and whether it is larger than 4 KiB. */
 let walkedGlobal: bool = false;
+let walkedLarge: bool = false;
 
 /**
  * Guest-physical address of a linear one, for an access described by WRITE, USER, FETCH and IMPLICIT. Sets accessed
@@ -91,10 +93,11 @@ let walkedGlobal: bool = false;
 export function walk(va: u64, access: u32): u64 {
   const cr0 = load<u32>(L.CR0);
   walkedGlobal = true;
+  walkedLarge = false;
   if (!(cr0 & CR0_PG)) return va & 0xffffffff;
   const cr4 = load<u32>(L.CR4);
   const efer = load<u32>(L.EFER);
-  const nxe = (efer & EFER_NXE) != 0;
+  const nxe = (efer & EFER_NXE) != 0 && (cr4 & CR4_PAE) != 0;
   let error = access & (WRITE | USER);
   if (access & FETCH && (nxe || cr4 & CR4_SMEP)) error |= FETCH;
 
@@ -139,6 +142,7 @@ export function walk(va: u64, access: u32): u64 {
       if (entry & 0x3fffe000) return pageFault(va, error | PRESENT | RSVD);
       leaf = host;
       a1 = 0;
+      walkedLarge = true;
       page = (entry & 0x000fffffc0000000) | (va & 0x3ffff000);
     } else {
       table = entry & ADDRESS;
@@ -151,6 +155,7 @@ export function walk(va: u64, access: u32): u64 {
       if (entry & PS) {
         if (entry & 0x1fe000) return pageFault(va, error | PRESENT | RSVD);
         leaf = host;
+        walkedLarge = true;
         page = (entry & 0x000fffffffe00000) | (va & 0x1ff000);
       } else {
         a2 = host;
@@ -173,6 +178,7 @@ export function walk(va: u64, access: u32): u64 {
     if (entry & PS && cr4 & CR4_PSE) {
       if (entry & 0x200000) return pageFault(va, error | PRESENT | RSVD);
       leaf = host;
+      walkedLarge = true;
       page = (entry & 0xffc00000) | ((entry & 0x1fe000) << 19) | (va & 0x3ff000); // PSE-36
     } else {
       a2 = host;
@@ -211,6 +217,7 @@ export function walk(va: u64, access: u32): u64 {
 function setBits(host: u32, bits: u64, wide: bool): void {
   const entry = wide ? load<u64>(host) : <u64>load<u32>(host);
   if ((entry & bits) == bits) return;
+  codeWritten(host, 8);
   if (wide) store<u64>(host, entry | bits);
   else store<u32>(host, <u32>(entry | bits));
   markDirty(host);
@@ -224,12 +231,23 @@ function entryOf(table: u32, va: u64): u32 {
   return table + ((<u32>(va >> 8)) & ((L.TLB_ENTRIES - 1) << 4));
 }
 
+/** Marks by gigabyte of linear addresses, hashed: non-zero when a piece of a large page there has been entered. */
+const LARGE_MARKS: u32 = 1024;
+const largeMarks = memory.data(1024);
+
+// @ts-ignore: decorator
+@inline
+function largeMark(va: u64): u32 {
+  return <u32>largeMarks + (<u32>(va >> 30) & (LARGE_MARKS - 1));
+}
+
 /** Enters a translation; `value` is what the table holds: host minus linear address, or a code page. */
 export function fill(table: u32, va: u64, value: u32): void {
   const entry = entryOf(table, va);
   store<u64>(entry, va & ~0xfff);
   store<u32>(entry, value, 8);
-  store<u32>(entry, walkedGlobal ? 1 : 0, 12);
+  store<u32>(entry, (walkedGlobal ? 1 : 0) | (walkedLarge ? 2 : 0), 12);
+  if (walkedLarge) store<u8>(largeMark(va), 1);
   if (!walkedGlobal) {
     const count = load<u32>(L.TLB_LOG_COUNT);
     if (count < <u32>L.TLB_LOG_SIZE) store<u32>(L.TLB_LOG + (count << 2), entry);
@@ -246,6 +264,7 @@ function clearTable(table: u32): void {
 export function flushTlb(): void {
   for (let table: u32 = L.TLB; table < <u32>L.TLB_END; table += L.TLB_TABLE_BYTES) clearTable(table);
   store<u32>(L.TLB_LOG_COUNT, 0);
+  memory.fill(<u32>largeMarks, 0, LARGE_MARKS);
 }
 
 // @ts-ignore: decorator
@@ -270,8 +289,17 @@ export function flushTlbNonGlobal(): void {
   store<u32>(L.TLB_LOG_COUNT, 0);
 }
 
-/** INVLPG: drops a linear page from every table, global or not. */
+/** Drops every piece of a large page in a linear address's gigabyte. */
+function flushLarge(va: u64): void {
+  for (let entry: u32 = L.TLB; entry < <u32>L.TLB_END; entry += 16) {
+    if (load<u32>(entry, 12) & 2 && (load<u64>(entry) ^ va) >> 30 == 0) dropEntry(entry);
+  }
+  store<u8>(largeMark(va), 0);
+}
+
+/** INVLPG: drops a linear page from every table, global or not, all of it when it is a large one. */
 export function flushPage(va: u64): void {
+  if (load<u8>(largeMark(va))) flushLarge(va);
   for (let table: u32 = L.TLB; table < <u32>L.TLB_END; table += L.TLB_TABLE_BYTES) {
     const entry = entryOf(table, va);
     if (load<u64>(entry) == (va & ~0xfff)) dropEntry(entry);
@@ -326,10 +354,11 @@ function checksAlignment(): bool {
   return load<u32>(L.TLB_READ) == L.TLB + 3 * L.TLB_SET_BYTES;
 }
 
-/** Operands of 2, 4 and 8 bytes must lie at multiples of their size, those of 10 bytes at multiples of 8. */
+/** Operands of 2, 4, 8 and 16 bytes must lie at multiples of their size, those of 10 at multiples of 8, of 32 at ones of 16. */
 export function misaligned(va: u64, bytes: u32): bool {
   if (bytes == 10) bytes = 8;
-  if (!checksAlignment() || bytes > 8 || (bytes & (bytes - 1)) != 0 || !(<u32>va & (bytes - 1))) return false;
+  else if (bytes == 32) bytes = 16;
+  if (!checksAlignment() || bytes > 16 || (bytes & (bytes - 1)) != 0 || !(<u32>va & (bytes - 1))) return false;
   store<u32>(L.FAULT_VECTOR, 17);
   store<u32>(L.FAULT_ERROR, 0);
   return true;
@@ -344,6 +373,20 @@ function watched(va: u64): bool {
     if (dr7 & (3 << (i * 2)) && (load<u64>(L.DR + i * 8) ^ va) >> 12 == 0) return true;
   }
   return false;
+}
+
+/** Notes accesses to places that DR7 describes: read or write at those of type 3, write at those of type 1. SDM vol. 3, 18.2.4. */
+export function noteWatched(va: u64, bytes: u32, write: bool): void {
+  const dr7 = load<u32>(L.DR7);
+  if (!(dr7 & 0xff)) return;
+  for (let i = 0; i < 4; i++) {
+    const type = (dr7 >> (16 + i * 4)) & 3;
+    if (!(dr7 & (3 << (i * 2))) || !(type & 1) || (type == 1 && !write)) continue;
+    const code = (dr7 >> (18 + i * 4)) & 3;
+    const length: u64 = code == 2 ? 8 : code + 1;
+    const at = load<u64>(L.DR + i * 8) & ~(length - 1);
+    if (va < at + length && at < va + bytes) store<u32>(L.WATCH_HITS, load<u32>(L.WATCH_HITS) | (1 << i));
+  }
 }
 
 function readPhysical(pa: u64, to: u32, bytes: u32): void {
@@ -393,6 +436,7 @@ export function slowRead(va: u64, flags: u32): u32 {
   store<u64>(L.COUNT_TLB_MISSES, load<u64>(L.COUNT_TLB_MISSES) + 1);
   const first = walk(va, privilege());
   if (first == NONE) return 0;
+  noteWatched(va, bytes, false);
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   if (bytes > rest) {
     const next = legacyWrap(va + rest);
@@ -428,6 +472,7 @@ export function slowWrite(va: u64, flags: u32): u32 {
   store<u64>(L.COUNT_TLB_MISSES, load<u64>(L.COUNT_TLB_MISSES) + 1);
   const first = walk(va, privilege() | WRITE);
   if (first == NONE) return 0;
+  noteWatched(va, bytes, true);
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   if (bytes > rest) {
     const next = legacyWrap(va + rest);
@@ -500,6 +545,7 @@ export function systemRead(va: u64, at: u32, bytes: u32, access: u32): i32 {
     second = walk(legacyWrap(va + rest), access);
     if (second == NONE) return 0;
   }
+  if (!(access & IMPLICIT)) noteWatched(va, bytes, false);
   readPhysical(first, at, rest);
   if (rest < bytes) readPhysical(second, at + rest, bytes - rest);
   return 1;
@@ -515,6 +561,7 @@ export function systemWrite(va: u64, at: u32, bytes: u32, access: u32): i32 {
     second = walk(legacyWrap(va + rest), access | WRITE);
     if (second == NONE) return 0;
   }
+  if (!(access & IMPLICIT)) noteWatched(va, bytes, true);
   writePhysical(first, at, rest);
   if (rest < bytes) writePhysical(second, at + rest, bytes - rest);
   return 1;

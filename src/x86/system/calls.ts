@@ -1,7 +1,7 @@
 /** SYSCALL and SYSRET. SDM vol. 2; AMD64 APM vol. 3 for compatibility mode. */
 import type { Cpu } from '../cpu.ts';
 import { GP, UD } from '../faults.ts';
-import { RF, VM } from '../flags.ts';
+import { RF, TF, VM } from '../flags.ts';
 import * as L from '../runtime/layout.ts';
 import { ATTR_DB, ATTR_G, ATTR_L, ATTR_P, ATTR_S, CR0_PE, CS, EFER_SCE, SS } from '../state.ts';
 import type { Routine } from './routine.ts';
@@ -31,6 +31,8 @@ const systemCall: Routine = (cpu) => {
   setFlat(cpu, CS, star & 0xfffc, FLAT | 11 | (cpu.longModeActive ? ATTR_L : ATTR_DB));
   setFlat(cpu, SS, ((star & 0xfffc) + 8) & 0xffff, FLAT | ATTR_DB | 3);
   state.setU32(L.CPL, 0);
+  // Single step traps after SYSCALL and SYSRET by the flags that they load: SFMASK can prevent it.
+  cpu.trap = (state.u32(L.RFLAGS) & TF) !== 0;
   cpu.updateMode();
   cpu.next = cpu.longModeActive ? state.u64(long ? L.LSTAR : L.CSTAR) : state.u64(L.STAR) & 0xffffffffn;
   return true;
@@ -49,6 +51,7 @@ const systemReturn: Routine = (cpu, i) => {
   setFlat(cpu, CS, ((star + (wide ? 16 : 0)) & 0xffff) | 3, FLAT | 0x60 | 11 | (wide ? ATTR_L : ATTR_DB));
   setFlat(cpu, SS, ((star + 8) & 0xffff) | 3, FLAT | 0x60 | ATTR_DB | 3);
   state.setU32(L.CPL, 3);
+  cpu.trap = (state.u32(L.RFLAGS) & TF) !== 0;
   cpu.updateMode();
   cpu.next = wide ? target : target & 0xffffffffn;
   return true;

@@ -173,6 +173,7 @@ const writeDebug: Routine = (cpu, i) => {
   if (number < 4) state.setU64(L.DR + number * 8, value);
   else if (number === 6) state.setU64(L.DR + 32, (value & 0xe00fn) | 0xffff0ff0n);
   else state.setU32(L.DR7, (Number(value) & 0xffff2bff) | 0x400);
+  state.setU32(L.WATCH_HITS, 0);
   cpu.engine.runtime.flushTlb(); // watched pages must not be in it
   return true;
 };

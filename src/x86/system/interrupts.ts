@@ -32,7 +32,9 @@ export function deliver(cpu: Cpu, vector: number, error: number | undefined, kin
 
 /** One delivery; false with a fault recorded and nothing changed. For INT n and the like, whose faults are the instruction's. */
 export function deliverOnce(cpu: Cpu, vector: number, error: number | undefined, kind: InterruptKind): boolean {
-  return cpu.longModeActive ? deliverLong(cpu, vector, error, kind) : deliverLegacy(cpu, vector, error, kind);
+  const done = cpu.longModeActive ? deliverLong(cpu, vector, error, kind) : deliverLegacy(cpu, vector, error, kind);
+  if (done) cpu.trap = false;
+  return done;
 }
 
 const u64 = (x: bigint): bigint => BigInt.asUintN(64, x);

@@ -34,8 +34,12 @@ const CONSTANT: Readonly<Record<number, bigint>> = {
   0xc001001f: 0n, 0xc0011029: 2n, // AMD NB_CFG, DE_CFG: LFENCE serializes
 }; // prettier-ignore
 
-/** No side channel of real hardware exists here. RDCL_NO, IBRS_ALL, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, … */
-const ARCH_CAPABILITIES = 0x0000_0000_0c08_e1ebn | (1n << 17n) | (1n << 26n);
+/**
+ * IA32_ARCH_CAPABILITIES: no side channel of real hardware exists here. RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO,
+ * IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO; no bit that promises
+ * another register. SDM vol. 4, table 2-2.
+ */
+const ARCH_CAPABILITIES = [0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce((value, bit) => value | (1n << BigInt(bit)), 0n);
 
 const TSC = 0x10;
 const EFER = 0xc0000080;
@@ -43,7 +47,7 @@ const KVM_WALL_CLOCK = 0x4b564d00;
 const KVM_SYSTEM_TIME = 0x4b564d01;
 
 export function timeStamp(cpu: Cpu): bigint {
-  return BigInt.asUintN(64, cpu.host.tsc(cpu.executed) + cpu.state.u64(L.TSC_OFFSET));
+  return BigInt.asUintN(64, cpu.time + cpu.state.u64(L.TSC_OFFSET));
 }
 
 export function readMsr(cpu: Cpu, index: number): bigint | undefined {
@@ -131,7 +135,7 @@ export function writeMsr(cpu: Cpu, index: number, value: bigint): boolean {
   }
   switch (index) {
     case TSC:
-      state.setU64(L.TSC_OFFSET, BigInt.asUintN(64, value - cpu.host.tsc(cpu.executed)));
+      state.setU64(L.TSC_OFFSET, BigInt.asUintN(64, value - cpu.time));
       return true;
     case 0x3b:
       state.setU64(L.TSC_OFFSET, value);
@@ -182,21 +186,6 @@ const writeMsrRoutine: Routine = (cpu) => {
   return writeMsr(cpu, state.gpr32(1), value) || cpu.fault(GP, 0);
 };
 
-const readTsc: Routine = (cpu) => {
-  const { state } = cpu;
-  if (state.u32(L.CR4) & 4 && cpu.cpl !== 0) return cpu.fault(GP, 0);
-  const value = timeStamp(cpu);
-  state.setGpr(0, value & 0xffffffffn);
-  state.setGpr(2, value >> 32n);
-  return true;
-};
-
-const readTscAux: Routine = (cpu, i) => {
-  if (!readTsc(cpu, i)) return false;
-  cpu.state.setGpr(1, cpu.state.u64(L.TSC_AUX) & 0xffffffffn);
-  return true;
-};
-
 const readPmc: Routine = (cpu) => cpu.fault(GP, 0);
 
 /** RDRAND and RDSEED always succeed: CF set, the other flags clear. */
@@ -230,5 +219,5 @@ const writeXcr: Routine = (cpu) => {
 };
 
 export const MSR: Readonly<Record<string, Routine>> = {
-  readMsr: readMsrRoutine, writeMsr: writeMsrRoutine, readTsc, readTscAux, readPmc, random, readXcr, writeXcr,
+  readMsr: readMsrRoutine, writeMsr: writeMsrRoutine, readPmc, random, readXcr, writeXcr,
 }; // prettier-ignore

@@ -9,8 +9,31 @@ import { TR } from '../state.ts';
 import { IMPLICIT } from './access.ts';
 import type { Routine } from './routine.ts';
 
-/** The TSS's permission bitmap decides when CPL is above IOPL. */
+const CR4_DE = 1 << 3;
+/** Type of a breakpoint in DR7. */
+const PORT_ACCESS = 2;
+
+/** Breakpoints on ports, which CR4.DE brings. SDM vol. 3, 18.2.4. */
+function noteWatched(cpu: Cpu, port: number, bytes: number): void {
+  const { state } = cpu;
+  const dr7 = state.u32(L.DR7);
+  if (!(dr7 & 0xff) || !(state.u32(L.CR4) & CR4_DE)) return;
+  for (let n = 0; n < 4; n++) {
+    const description = dr7 >>> (16 + n * 4);
+    if (!(dr7 & (3 << (n * 2))) || (description & 3) !== PORT_ACCESS) continue;
+    const length = ((description >> 2) & 3) + 1;
+    const at = Number(state.u64(L.DR + n * 8)) & ~(length - 1);
+    if (port < at + length && at < port + bytes) state.setU32(L.WATCH_HITS, state.u32(L.WATCH_HITS) | (1 << n));
+  }
+}
+
 function allowed(cpu: Cpu, port: number, bytes: number): boolean {
+  noteWatched(cpu, port, bytes);
+  return permitted(cpu, port, bytes);
+}
+
+/** The TSS's permission bitmap decides when CPL is above IOPL. */
+function permitted(cpu: Cpu, port: number, bytes: number): boolean {
   const { state } = cpu;
   const flags = state.u32(L.RFLAGS);
   if (!cpu.protectedMode || (cpu.cpl <= ((flags >> 12) & 3) && !(flags & VM))) return true;

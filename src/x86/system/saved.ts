@@ -13,6 +13,7 @@ const cpuState = defineState('x86-cpu', 1, {
   executed: count(),
   halted: bool(),
   shadow: bool(),
+  debugShadow: bool(),
   nmiBlocked: bool(),
 });
 
@@ -26,6 +27,7 @@ export function saveCpu(cpu: Cpu): unknown {
     executed: cpu.executed,
     halted: cpu.halted,
     shadow: cpu.shadow,
+    debugShadow: cpu.debugShadow,
     nmiBlocked: cpu.nmiBlocked,
   });
 }
@@ -45,6 +47,8 @@ export function restoreCpu(cpu: Cpu, data: unknown): void {
   cpu.executed = saved.executed;
   cpu.halted = saved.halted;
   cpu.shadow = saved.shadow;
+  cpu.debugShadow = saved.debugShadow;
+  cpu.trap = false;
   cpu.nmiBlocked = saved.nmiBlocked;
   cpu.updateMode();
 }

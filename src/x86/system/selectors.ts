@@ -93,11 +93,18 @@ const loadFarPointer: Routine = (cpu, i) => {
   return true;
 };
 
+/** After MOV SS and POP SS one more instruction runs before interrupts and debug exceptions. SDM vol. 3, 6.8.3. */
+function holdOff(cpu: Cpu): void {
+  cpu.shadow = true;
+  cpu.debugShadow = true;
+  cpu.trap = false;
+}
+
 const loadSegment: Routine = (cpu, i) => {
   if (i.reg === CS || i.reg > GS) return cpu.fault(UD);
   const selector = readSelector(cpu, i);
   if (selector === undefined || !load(cpu, i.reg, selector)) return false;
-  if (i.reg === SS) cpu.shadow = true;
+  if (i.reg === SS) holdOff(cpu);
   return true;
 };
 
@@ -125,7 +132,7 @@ const popSegment: Routine = (cpu, i) => {
   const value = stack.pop(i.size / 8);
   if (value === undefined || !load(cpu, segment, Number(value & 0xffffn))) return false;
   stack.keep();
-  if (segment === SS) cpu.shadow = true;
+  if (segment === SS) holdOff(cpu);
   return true;
 };
 
