@@ -49,8 +49,6 @@ export class CaseBuilder {
     this.gsBase = this.#segmentBase();
     if (random.chance(90)) this.gprs[RSP] = this.stackTarget();
     if (random.chance(50)) this.gprs[5] = this.stackTarget();
-    // IRET to a 16-bit stack leaves the upper half of ESP as the runner has it, which is 0.
-    if (mode === 16) this.gprs[RSP]! &= 0xffffn;
   }
 
   /** Address of the next byte of code. */
@@ -129,6 +127,8 @@ export class CaseBuilder {
   }
 
   finish(): Case {
+    // Outside 64-bit code the upper halves are lost sooner or later.
+    if (this.mode !== 64) for (let i = 0; i < 16; i++) this.gprs[i]! &= 0xffff_ffffn;
     return {
       mode: this.mode,
       code: Uint8Array.from(this.#bytes),

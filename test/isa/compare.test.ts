@@ -17,7 +17,7 @@ function result(given: Partial<Result>): Result {
     rip: 0n,
     rflags: 2,
     gprs: new BigUint64Array(16),
-    selectors: new Uint16Array(6),
+    selectors: Uint16Array.of(0x33, 0x2b, 0, 0, 0, 0),
     fsBase: 0n,
     gsBase: 0n,
     fp: initialFp(),

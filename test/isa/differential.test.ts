@@ -29,7 +29,7 @@ beforeAll(async () => {
     console.warn(`skipped: ${error.message}`);
     return undefined;
   });
-});
+}, 300_000);
 afterAll(() => native?.dispose());
 
 test(`the engine does what the host's processor does, in ${CASES} cases`, { timeout: 3_600_000 }, async ({ skip }) => {

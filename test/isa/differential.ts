@@ -114,7 +114,11 @@ function settle(engine: EngineCpu, given: Case, native: Result, ours: Result): R
 function chunkItems({ encodings, modes, sequences }: Plan, seed: number, chunk: number, count: number): Item[] {
   const random = new Random(seed);
   const pools = makePools(random);
-  const plain = encodings.filter(({ row }) => !row.undefinedFlags && row.unit !== 'x87' && !row.ends);
+  const plain = encodings.filter((encoding) => {
+    const { undefinedFlags, unit, ends, mnemonic } = encoding.row;
+    // Port access with a count of zero is checked by AMD only.
+    return !undefinedFlags && unit !== 'x87' && !ends && !/^(in|out)s/.test(mnemonic) && !toleranceFor(encoding, 64).mixed;
+  });
   return Array.from({ length: count }, (_, i) => {
     const turn = chunk * CHUNK + i;
     const encoding = encodings[turn % encodings.length]!;

@@ -5,7 +5,7 @@ import type { Mode } from '../native/case.ts';
 import { NativeCpu } from '../native/native.ts';
 import { Random } from '../native/random.ts';
 import { instructionCase, makePools, unjudged } from './cases.ts';
-import { differences, isJudgement } from './compare.ts';
+import { caseText, differences, isJudgement } from './compare.ts';
 import { fitsMode } from './encode.ts';
 
 const SAMPLES = 60;
@@ -46,6 +46,6 @@ test('the host says the same of a case each time, whatever ran before it', async
   const first = await cpu!.run(cases);
   const second = (await cpu!.run(cases.toReversed())).toReversed();
   for (const [i, result] of first.entries()) {
-    if (isJudgement(result) && result.kind !== 'timeout') expect(differences(result, second[i]!)).toEqual([]);
+    if (isJudgement(result) && result.kind !== 'timeout') expect(differences(result, second[i]!), caseText(cases[i]!)).toEqual([]);
   }
 });

@@ -28,6 +28,11 @@ const SMALL_IMMEDIATE = /^(enter|ret|retf)$/;
 const KNOWN_SELECTORS = [0, 3, 0x10, 0x18, 0x1b, 0x20, 0x23, 0x23, 0x2a, 0x2b, 0x2b, 0x33, 0x33, 0x07, 0x0f, 0x17, 0x63, 0x8b, 0xfffb];
 
 const selector = (c: CaseBuilder): bigint => (c.random.chance(90) ? BigInt(c.random.pick(KNOWN_SELECTORS)) : c.random.bigint(16));
+/** Whether a call pushes before or after it looks at the limit of the target (the LDT's code is short) is not fixed. */
+const callSelector = (c: CaseBuilder): bigint => {
+  const chosen = selector(c);
+  return (chosen & ~3n) === 4n ? 0x33n : chosen;
+};
 /** Somewhere behind a single instruction and the jump to the end. */
 const codeAddress = (c: CaseBuilder): bigint => (c.random.chance(90) ? BigInt(c.rip + 23 + c.random.below(40)) : c.random.bigint(c.mode));
 
@@ -126,7 +131,7 @@ function immediates(c: CaseBuilder, encoding: Encoding, choice: Choice): number[
       const target = c.target(bitsOf(encoding, encoding.operands[0], choice) / 8, choice.addressSize === 64);
       bytes.push(...le(effectiveFor(target, { addressSize: choice.addressSize, base: choice.segmentBase }), choice.addressSize / 8));
     } else if (letter === 'L') bytes.push(random.below(256));
-    else if (letter === 'A') bytes.push(...le(codeAddress(c), choice.operandSize / 8), ...le(selector(c), 2));
+    else if (letter === 'A') bytes.push(...le(codeAddress(c), choice.operandSize / 8), ...le(callSelector(c), 2));
   }
   return bytes;
 }
@@ -137,7 +142,7 @@ function prepareMemory(c: CaseBuilder, encoding: Encoding, linear: bigint, bytes
   const { mnemonic } = encoding.row;
   if (/^(jmp|call)f$|^l[defgs]s$/.test(mnemonic)) {
     c.patchValue(linear, codeAddress(c), bytes - 2);
-    c.patchValue(linear + BigInt(bytes - 2), selector(c), 2);
+    c.patchValue(linear + BigInt(bytes - 2), mnemonic === 'callf' ? callSelector(c) : selector(c), 2);
   } else if (encoding.operands[0]?.letter === 'S') {
     c.patchValue(linear, selector(c), 2);
   } else if (/^(jmp|call)$/.test(mnemonic)) {

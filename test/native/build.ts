@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const SOURCES = ['runner.c', 'entry.S'].map((name) => fileURLToPath(new URL(name, import.meta.url)));
+const source = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+const SOURCES = ['runner.c', 'entry.S'].map(source);
+const INPUTS = [...SOURCES, source('freestanding.h')];
 const BUILD = fileURLToPath(new URL('../../build/native/', import.meta.url));
 
 /** High, so that no 32-bit address and no small random number is one of the runner's. */
@@ -23,7 +25,7 @@ export function buildRunner(): string {
     throw new NativeUnavailable(`native cases need Linux on x86-64, not ${process.platform} on ${process.arch}`);
   }
   const hash = createHash('sha256').update(FLAGS.join('\0'));
-  for (const source of SOURCES) hash.update(readFileSync(source));
+  for (const input of INPUTS) hash.update(readFileSync(input));
   const path = `${BUILD}runner-${hash.digest('hex').slice(0, 16)}`;
   if (existsSync(path)) return path;
   mkdirSync(BUILD, { recursive: true });

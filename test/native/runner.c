@@ -24,6 +24,8 @@
 #include <sys/time.h>
 #include <ucontext.h>
 
+#include "freestanding.h"
+
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
@@ -34,6 +36,8 @@ typedef uint64_t u64;
 #define CODE_LOW 0x10000000ul
 #define CODE_SIZE (2 * PAGE)
 #define END_LOW 0x10010000ul /* +0: 64-bit code lands here, +0x10: 32-bit code, +0x20: 16-bit code */
+#define ENTER_16 0x60 /* on the same page: the way into 16-bit code, and where it finds its target */
+#define ENTER_16_TARGET 0x80
 #define DATA_LOW 0x20000000ul /* pages: writable, writable, read-only, none, writable, none */
 #define DATA_SIZE (5 * PAGE)
 #define HIGH 0x5a5a40000000ul /* added to the low addresses: a second mapping of the same pages */
@@ -77,7 +81,7 @@ struct fp_state out_fp;
 struct fp_state *in_fp;
 u64 xcr_mask;
 
-static u8 *code_rw, *data_rw, *batch_base, *result_base;
+static u8 *code_rw, *data_rw, *end_rw, *batch_base, *result_base;
 static u8 shadow[DATA_SIZE] __attribute__((aligned(16)));
 static volatile u64 sequence, ticked;
 static u32 fault_kind, fault_vector, fault_signal, fault_error, fault_si_code;
@@ -88,32 +92,6 @@ static u16 fault_cs, fault_ss;
 extern char resume_end[], runner_start[], runner_end[], signal_entry[], signal_restorer[];
 int enter_guest(void);
 void resume_fault(void) __attribute__((noreturn));
-
-static long sys(long n, long a, long b, long c, long d, long e, long f) {
-  register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
-  long result;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-  return result;
-}
-#define SYS3(n, a, b, c) sys(n, (long)(a), (long)(b), (long)(c), 0, 0, 0)
-
-void *memcpy(void *to, const void *from, unsigned long n) {
-  void *start = to;
-  __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
-  return start;
-}
-void *memset(void *to, int value, unsigned long n) {
-  void *start = to;
-  __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory");
-  return start;
-}
-
-static void die(const char *why) {
-  long n = 0;
-  while (why[n]) n++;
-  SYS3(SYS_write, 2, why, n);
-  SYS3(SYS_exit_group, 3, 0, 0);
-}
 
 __attribute__((used)) void on_signal(int signal, siginfo_t *info, void *context) {
   ucontext_t *uc = context;
@@ -228,13 +206,15 @@ static u8 *run_case(const struct batch *batch, const struct guest_case *c, u8 *o
   }
 
   memcpy(in_gprs, c->gprs, sizeof in_gprs);
-  in_frame[0] = c->rip;
-  in_frame[1] = c->mode == 64 ? 0x33 : c->mode == 32 ? 0x23 : 0x07;
+  const u16 code_selector = c->mode == 64 ? 0x33 : c->mode == 32 ? 0x23 : 0x07, data_selector = c->mode == 16 ? 0x0f : 0x2b;
+  if (c->mode == 16) *(u32 *)(end_rw + ENTER_16_TARGET) = c->rip;
+  in_frame[0] = c->mode == 16 ? END_LOW + ENTER_16 : c->rip;
+  in_frame[1] = c->mode == 64 ? 0x33 : 0x23;
   in_frame[2] = c->rflags;
   in_frame[3] = c->gprs[4];
-  in_frame[4] = c->mode == 16 ? 0x0f : 0x2b;
+  in_frame[4] = 0x2b;
   in_fp = (struct fp_state *)(batch_base + batch->fp_offset + (u64)c->fp_index * FP_SIZE);
-  load_segments(c->mode == 16 ? 0x0f : 0x2b);
+  load_segments(data_selector);
   __asm__ volatile("wrfsbase %0\n wrgsbase %1\n" : : "r"(c->fs_base), "r"(c->gs_base));
   sequence++;
   const int faulted = enter_guest();
@@ -251,8 +231,8 @@ static u8 *run_case(const struct batch *batch, const struct guest_case *c, u8 *o
   memcpy(r->gprs, out_gprs, sizeof out_gprs);
   r->fs_base = get_fs();
   r->gs_base = get_gs();
-  r->cs = faulted ? fault_cs : in_frame[1];
-  r->ss = faulted ? fault_ss : in_frame[4];
+  r->cs = faulted ? fault_cs : code_selector;
+  r->ss = faulted ? fault_ss : data_selector;
   memcpy(&r->ds, out_segments, sizeof out_segments);
   out = r->rest;
   r->fp_changed = fp_differs(in_fp->bytes, out_fp.bytes);
@@ -263,7 +243,7 @@ static u8 *run_case(const struct batch *batch, const struct guest_case *c, u8 *o
   u32 changes = 0;
   out = emit_differences(out, &changes, data_rw, shadow, 0, 2 * PAGE, 0);
   out = emit_differences(out, &changes, data_rw, shadow, 4 * PAGE, 5 * PAGE, 0);
-  if (c->rip >= HIGH) out = emit_differences(out, &changes, code_rw, code_shadow, 0, CODE_SIZE, CODE_IN_CHANGES);
+  if (c->mode == 64) out = emit_differences(out, &changes, code_rw, code_shadow, 0, CODE_SIZE, CODE_IN_CHANGES);
   r->changes = changes;
   r->length = out - (u8 *)r;
 
@@ -372,12 +352,20 @@ __attribute__((used)) void runner_main(const long *stack) {
   if (fd < 0 || SYS3(SYS_ftruncate, fd, end_offset + PAGE, 0)) die("memfd failed\n");
   code_rw = map(0, CODE_SIZE, PROT_READ | PROT_WRITE, fd, 0);
   data_rw = map(0, DATA_SIZE, PROT_READ | PROT_WRITE, fd, CODE_SIZE);
-  u8 *end_rw = map(0, PAGE, PROT_READ | PROT_WRITE, fd, end_offset);
+  end_rw = map(0, PAGE, PROT_READ | PROT_WRITE, fd, end_offset);
   memset(code_rw, 0xcc, CODE_SIZE);
   memset(code_shadow, 0xcc, CODE_SIZE);
   memset(end_rw, 0xcc, PAGE);
   static const u8 far[] = {0xea, 0x00, 0x00, END_LOW >> 16 & 0xff, END_LOW >> 24, 0x33, 0}; /* jmp far 33:END_LOW */
   static const u8 near[] = {0xff, 0x25, 0x3a, 0, 0, 0}; /* jmp [rip + 3a], which is at +40 */
+  /* IRET to a 16-bit stack would leave the upper bits of this program's RSP in ESP; so 16-bit code is entered from here. */
+  static const u8 enter_16[] = {
+    0x2e, 0x8e, 0x15, ENTER_16_TARGET + 6, 0x00, END_LOW >> 16 & 0xff, END_LOW >> 24, /* mov ss, cs:[END_LOW + ENTER_16_TARGET + 6] */
+    0x2e, 0xff, 0x2d, ENTER_16_TARGET, 0x00, END_LOW >> 16 & 0xff, END_LOW >> 24,     /* jmp far cs:[END_LOW + ENTER_16_TARGET] */
+  };
+  memcpy(end_rw + ENTER_16, enter_16, sizeof enter_16);
+  *(u16 *)(end_rw + ENTER_16_TARGET + 4) = 0x07;
+  *(u16 *)(end_rw + ENTER_16_TARGET + 6) = 0x0f;
   memcpy(end_rw, near, 6);
   memcpy(end_rw + 0x10, far, 7);
   memcpy(end_rw + 0x20, near, 6);
