@@ -56,6 +56,8 @@ export const WRITABLE: Readonly<Record<number, number>> = {
   [SELF_IPI]: 0xff,
 };
 export const ICR_WRITABLE = 0x000c_cfff;
+/** Delivery status and remote IRR: what software writes there is ignored, also in x2APIC mode. SDM vol. 3, figure 11-8. */
+export const LVT_READ_ONLY = (1 << 12) | LVT_REMOTE_IRR;
 
 export const APIC_DEFAULT_BASE = 0xfee0_0000;
 

@@ -322,4 +322,14 @@ describe('x2APIC', () => {
       expect(apic.readMsr(index), index.toString(16)).toBeUndefined();
     expect(apic.writeMsr(0x80b, 0n)).toBe(true);
   });
+
+  test('ignores what is written to read-only bits of the local vector table', () => {
+    const { apic } = x2();
+    // As Linux does when it puts the APIC back for a reset.
+    expect(apic.writeMsr(0x835, 0x5700n)).toBe(true);
+    expect(apic.readMsr(0x835)).toBe(0x700n);
+    expect(apic.writeMsr(0x832, 0x1_1040n)).toBe(true);
+    expect(apic.readMsr(0x832)).toBe(0x1_0040n);
+    expect(apic.writeMsr(0x835, 0x800n)).toBe(false);
+  });
 });

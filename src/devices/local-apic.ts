@@ -2,7 +2,8 @@
 import { destination8 } from '../machine/apic.ts';
 import type { BusDevice, Width } from '../machine/bus.ts';
 import { ApicCore } from './apic-core.ts';
-import { APR, DFR, EOI, ICR_HIGH, ICR_LOW, ICR_WRITABLE, LDR, RRD, SELF_IPI, WRITABLE } from './apic-registers.ts';
+import { APR, DFR, EOI, ICR_HIGH, ICR_LOW, ICR_WRITABLE, LDR, LVT_ERROR, LVT_READ_ONLY, LVT_TIMER } from './apic-registers.ts';
+import { RRD, SELF_IPI, WRITABLE } from './apic-registers.ts';
 
 const IA32_APIC_BASE = 0x1b;
 const IA32_TSC_DEADLINE = 0x6e0;
@@ -73,8 +74,9 @@ export class LocalApic extends ApicCore implements BusDevice {
       return true;
     }
     const writable = WRITABLE[register];
-    if (writable === undefined || value > 0xffff_ffffn || low & ~writable) return false;
-    this.writeRegister(register, low, low);
+    const ignored = register >= LVT_TIMER && register <= LVT_ERROR ? LVT_READ_ONLY : 0;
+    if (writable === undefined || value > 0xffff_ffffn || low & ~(writable | ignored)) return false;
+    this.writeRegister(register, (low & writable) >>> 0, low);
     return true;
   }
 
