@@ -19,10 +19,11 @@ const IMAGES_KEPT = 3;
  * - `quiet`: printing is slow in a guest and hides the prompt.
  * - `rcu_expedited`: nobody waits for grace periods of a machine with one processor.
  * - `load_system_certificate_list`: 0.5 G instructions of RSA for the keys of modules that are not there.
+ * - `init_on_alloc`: nobody else's data is in this memory.
  * - `mitigations`, `audit`: the machine has one user, and is thrown away.
  */
 export const KERNEL_COMMAND_LINE =
-  'console=hvc0 quiet panic=-1 mitigations=off audit=0 nokaslr rcupdate.rcu_expedited=1 initcall_blacklist=load_system_certificate_list';
+  'console=hvc0 quiet panic=-1 mitigations=off audit=0 init_on_alloc=0 nokaslr rcupdate.rcu_expedited=1 initcall_blacklist=load_system_certificate_list';
 
 export interface DebianImage {
   /** bzImage. */
@@ -115,12 +116,12 @@ async function imageOf(
 }
 
 /** The package that has the vmlinuz. From Debian 14 on kernels are split and the image is in linux-binary-VERSION. */
-export function findKernel(index: PackageIndex): DebianPackage {
-  const meta = index.get(KERNEL_META_PACKAGE);
+export function findKernel(index: PackageIndex, metaPackage = KERNEL_META_PACKAGE): DebianPackage {
+  const meta = index.get(metaPackage);
   const names = meta?.depends.flat().map(({ name }) => name) ?? [];
   const version = names.map((name) => /^linux-image-(\d.*)$/.exec(name)?.[1]).find((found) => found !== undefined);
   const found = version && (index.get(`linux-binary-${version}`) ?? index.get(`linux-image-${version}`));
-  if (!found) throw new VmError('not-found', `the archive has no kernel for ${KERNEL_META_PACKAGE}: try another mirror or another day`);
+  if (!found) throw new VmError('not-found', `the archive has no kernel for ${metaPackage}: try another mirror or another day`);
   return found;
 }
 
