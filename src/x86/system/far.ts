@@ -59,11 +59,13 @@ function transfer(cpu: Cpu, i: Instruction, pointer: FarPointer | undefined, cal
   if (attributes & ATTR_S) return toSegment(cpu, i, pointer, descriptor, call);
   const type = attributes & 15;
   const known = cpu.longModeActive ? type === CALL_GATE_32 : [TSS_16, CALL_GATE_16, TASK_GATE, TSS_32, CALL_GATE_32].includes(type);
-  if (!known || dpl(attributes) < cpu.cpl || dpl(attributes) < (selector & 3)) return cpu.fault(GP, error);
+  const task = type === TSS_16 || type === TSS_32;
+  // A TSS is found in the GDT only.
+  if (!known || dpl(attributes) < cpu.cpl || dpl(attributes) < (selector & 3) || (task && selector & 4)) return cpu.fault(GP, error);
   if (!(attributes & ATTR_P)) return cpu.fault(NP, error);
-  if (type === TSS_16 || type === TSS_32) return switchTask(cpu, selector, descriptor, call ? 'call' : 'jump', 0);
+  if (task) return switchTask(cpu, selector, descriptor, call ? 'call' : 'jump', 0);
   if (type === TASK_GATE) return throughTaskGate(cpu, Number((descriptor.raw >> 16n) & 0xffffn), call);
-  const gate = readGate(cpu, selector, descriptor);
+  const gate = readGate(cpu, selector, descriptor, call);
   return gate !== undefined && (call ? callThroughGate(cpu, gate) : jumpThroughGate(cpu, gate));
 }
 
@@ -106,8 +108,8 @@ interface Gate {
   readonly parameters: number;
 }
 
-/** A call gate and its code segment, checked as far as CALL and JMP agree. SDM vol. 3, 5.8.3 and 5.8.3.1. */
-function readGate(cpu: Cpu, gateSelector: number, gate: Descriptor): Gate | undefined {
+/** A call gate and its code segment, checked. SDM vol. 3, 5.8.3 and 5.8.3.1. */
+function readGate(cpu: Cpu, gateSelector: number, gate: Descriptor, call: boolean): Gate | undefined {
   const { state } = cpu;
   const wide = cpu.longModeActive;
   const low = Number(gate.raw & 0xffffffffn);
@@ -130,13 +132,14 @@ function readGate(cpu: Cpu, gateSelector: number, gate: Descriptor): Gate | unde
   const { attributes } = code;
   if (!isCode(attributes) || dpl(attributes) > cpu.cpl) return fail(GP, selector);
   if (wide && (!(attributes & ATTR_L) || attributes & ATTR_DB)) return fail(GP, selector);
+  // Only CALL gains privilege.
+  if (!call && !isConforming(attributes) && dpl(attributes) !== cpu.cpl) return fail(GP, selector);
   if (!(attributes & ATTR_P)) return fail(NP, selector);
   if (!checkTarget(cpu, code, offset) || !markAccessed(cpu, code)) return undefined;
   return { selector, offset, code, bytes, parameters: wide ? 0 : high & 31 };
 }
 
 function jumpThroughGate(cpu: Cpu, { selector, offset, code }: Gate): boolean {
-  if (!isConforming(code.attributes) && dpl(code.attributes) !== cpu.cpl) return cpu.fault(GP, selector & 0xfffc);
   enterCode(cpu, selector, code, cpu.cpl, offset);
   return true;
 }
