@@ -198,7 +198,7 @@ export class Decoder {
 
     let size = 1; // index into 16, 32, 64
     if (mode === 2) {
-      if (row.stack64) size = operand16 && !w && !(row.ends || chosen.relative) ? 0 : 2;
+      if (row.stack64) size = operand16 && !w && !(row.modal && (row.ends || chosen.relative)) ? 0 : 2;
       else size = w ? 2 : operand16 && !(encoding.prefix === 0x66 && map !== 0) ? 0 : 1;
     } else if ((mode === 1) === operand16) size = 0;
     const operandSize = 16 << size;
