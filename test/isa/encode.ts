@@ -125,7 +125,8 @@ function immediates(c: CaseBuilder, encoding: Encoding, choice: Choice): number[
     } else if (letter === 'J') {
       const bits = size === 'b' ? 8 : c.mode !== 64 && choice.operandSize === 16 ? 16 : 32;
       // Mostly forward to INT3: backwards may be an endless loop, and between lies the jump to the end.
-      const displacement = random.chance(70) ? BigInt(random.chance(30) ? 0 : 8 + random.below(60)) : random.bigint(bits);
+      let displacement = random.chance(70) ? BigInt(random.below(70)) : random.bigint(bits);
+      if (displacement > 0n && displacement < 8n) displacement += 8n;
       bytes.push(...le(displacement, bits / 8));
     } else if (letter === 'O') {
       const target = c.target(bitsOf(encoding, encoding.operands[0], choice) / 8, choice.addressSize === 64);

@@ -22,13 +22,29 @@ const MIXED = /^cvtt?p[sd]2pi$|^cvtpi2p[sd]$|^maskmovq$/;
 /** Two memory operands, of which either may be read first. */
 const TWO_OPERANDS = /^cmps[bwdq]?$/;
 
+const [CF, PF, AF, ZF, SF, OF] = [0x1, 0x4, 0x10, 0x40, 0x80, 0x800];
+/** Flags that the manual leaves undefined where the table does not say so. */
+const UNDEFINED_FLAGS: Readonly<Record<string, number>> = {
+  daa: OF,
+  das: OF,
+  aaa: OF | SF | ZF | PF,
+  aas: OF | SF | ZF | PF,
+  aam: OF | AF | CF,
+  aad: OF | AF | CF,
+};
+
+/** Flags after an instruction that do not count. */
+export function undefinedFlags({ row }: Encoding): number {
+  return (row.undefinedFlags ?? 0) | (UNDEFINED_FLAGS[row.mnemonic] ?? 0);
+}
+
 export function toleranceFor(encoding: Encoding, mode: Mode): Tolerance {
-  const { mnemonic, undefinedFlags = 0, unit } = encoding.row;
+  const { mnemonic, unit } = encoding.row;
   const approximate = APPROXIMATE.test(mnemonic);
   const conditions = unit === 'x87' && !DEFINES_CONDITIONS.test(mnemonic) ? UNDEFINED_CONDITIONS : 0;
   return {
     mode,
-    undefinedFlags,
+    undefinedFlags: undefinedFlags(encoding),
     undefinedFsw: conditions | (approximate ? ROUNDED_UP : 0),
     approximate,
     piecewise: PIECEWISE.test(mnemonic),
