@@ -32,7 +32,7 @@ export interface Tolerance {
   readonly undefinedFsw?: number;
   /** Vector and x87 registers may differ in the last bits: approximations of the manual's precision. */
   readonly approximate?: boolean;
-  /** Memory is touched in several pieces: only the page of a fault counts. */
+  /** Memory is touched in several pieces: of a fault's address, only the neighbourhood counts. */
   readonly piecewise?: boolean;
   /** Either memory operand may be the one whose fault is reported. */
   readonly twoOperands?: boolean;
@@ -88,8 +88,9 @@ export function differences(native: Result, engine: Result, tolerance: Tolerance
       // Linux sets the "present" bit for every kernel address.
       const hidden = native.vector === PAGE_FAULT && native.cr2 >= USER_END ? 1 : 0;
       report('error code', hex(native.errorCode & ~hidden), hex(engine.errorCode & ~hidden));
-      const ignored = tolerance.piecewise ? 12n : 0n;
-      if (native.vector === PAGE_FAULT && !tolerance.twoOperands && native.cr2 >> ignored !== engine.cr2 >> ignored) {
+      const distance = native.cr2 - engine.cr2;
+      const near = tolerance.piecewise ? 4096n : 0n;
+      if (native.vector === PAGE_FAULT && !tolerance.twoOperands && (distance > near || distance < -near)) {
         report('cr2', hex(native.cr2), hex(engine.cr2));
       }
     }

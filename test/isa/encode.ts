@@ -28,10 +28,15 @@ const SMALL_IMMEDIATE = /^(enter|ret|retf)$/;
 const KNOWN_SELECTORS = [0, 3, 0x10, 0x18, 0x1b, 0x20, 0x23, 0x23, 0x2a, 0x2b, 0x2b, 0x33, 0x33, 0x07, 0x0f, 0x17, 0x63, 0x8b, 0xfffb];
 
 const selector = (c: CaseBuilder): bigint => (c.random.chance(90) ? BigInt(c.random.pick(KNOWN_SELECTORS)) : c.random.bigint(16));
-/** Whether a call pushes before or after it looks at the limit of the target (the LDT's code is short) is not fixed. */
+const CODE_SELECTORS: Readonly<Record<number, number>> = { 0x20: 32, 0x30: 64, 0x04: 16 };
+/**
+ * Not into code of another size: whether a call then pushes as the old code or as the new, and before or after it looks at
+ * the target's limit, differs between processors.
+ */
 const callSelector = (c: CaseBuilder): bigint => {
   const chosen = selector(c);
-  return (chosen & ~3n) === 4n ? 0x33n : chosen;
+  const size = CODE_SELECTORS[Number(chosen) & ~3];
+  return size === undefined || size === c.mode ? chosen : 0n;
 };
 /** Somewhere behind a single instruction and the jump to the end. */
 const codeAddress = (c: CaseBuilder): bigint => (c.random.chance(90) ? BigInt(c.rip + 23 + c.random.below(40)) : c.random.bigint(c.mode));
