@@ -62,7 +62,8 @@ function differentOrder(native: Result, engine: Result, { piecewise, twoOperands
   // An operand that begins on the last page that user mode may have and ends behind it.
   if (native.vector === PAGE_FAULT && native.cr2 >= USER_END && native.cr2 < 1n << 47n && engine.vector !== PAGE_FAULT) return true;
   if (native.vector !== engine.vector) return piecewise === true || twoOperands === true;
-  return piecewise === true && native.vector === GENERAL_PROTECTION && (native.errorCode === 0) !== (engine.errorCode === 0);
+  if (!piecewise || native.errorCode === engine.errorCode) return false;
+  return native.vector === PAGE_FAULT ? native.cr2 !== engine.cr2 : native.errorCode === 0 || engine.errorCode === 0;
 }
 
 /** Null selectors are alike: the kernel may have dropped their RPL. */
@@ -88,7 +89,7 @@ export function differences(native: Result, engine: Result, tolerance: Tolerance
       // Linux sets the "present" bit for every kernel address.
       const hidden = native.vector === PAGE_FAULT && native.cr2 >= USER_END ? 1 : 0;
       report('error code', hex(native.errorCode & ~hidden), hex(engine.errorCode & ~hidden));
-      const distance = native.cr2 - engine.cr2;
+      const distance = BigInt.asIntN(64, native.cr2 - engine.cr2);
       const near = tolerance.piecewise ? 4096n : 0n;
       if (native.vector === PAGE_FAULT && !tolerance.twoOperands && (distance > near || distance < -near)) {
         report('cr2', hex(native.cr2), hex(engine.cr2));
