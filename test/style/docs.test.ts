@@ -1,0 +1,73 @@
+/** What the documents say exists does exist: links, files, npm scripts, verbs, options. */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { BOOT_HELP } from '../../src/cli/verbs/boot.ts';
+import { TRY_HELP } from '../../src/cli/verbs/try.ts';
+import { filesUnder, textOf } from './sources.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const documents = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  ...filesUnder('docs').filter((path) => path.endsWith('.md')),
+];
+const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
+const VERBS = ['try', 'boot', 'help', 'version'];
+const exists = (path: string): boolean => existsSync(join(ROOT, path));
+
+/** Every match of a pattern's first group in every document, as `document: match`. */
+function all(pattern: RegExp, accept: (found: string, document: string) => boolean): string[] {
+  return documents.flatMap((document) =>
+    [...textOf(document).matchAll(pattern)]
+      .map((match) => match[1]!)
+      .flatMap((found) => (accept(found, document) ? [] : [`${document}: ${found}`])),
+  );
+}
+
+describe('the documents', () => {
+  test('link to files that exist', () => {
+    const wrong = all(/\]\(([^)#]+)[^)]*\)/g, (link, document) => /^https:/.test(link) || exists(join(dirname(document), link)));
+    expect(wrong).toEqual([]);
+  });
+
+  test('name files of src, test, scripts and docs that exist', () => {
+    expect(all(/`((?:src|test|scripts|docs)\/[\w./-]*)/g, (path) => exists(path))).toEqual([]);
+    // ARCHITECTURE.md leaves out src/ and, where it is about one folder, that folder.
+    const places = ['src/', 'src/x86/', 'src/snapshots/', 'src/snapshots/debian/', 'src/devices/', 'src/boards/'];
+    const named = [...textOf('ARCHITECTURE.md').matchAll(/`([a-z0-9][\w/-]*(?:\.ts|\/))`/g)].map((match) => match[1]!);
+    expect(named.filter((path) => ![...places, ''].some((place) => exists(place + path)) && !EMPTY.has(path))).toEqual([]);
+  });
+
+  test('name npm scripts that exist', () => {
+    const builtIn = new Set(['start', 'test', 'ci', 'i']);
+    expect(all(/npm run ([\w:-]+)/g, (name) => scripts[name] !== undefined)).toEqual([]);
+    expect(
+      all(
+        /(?:^ {4}|`)npm ([a-z]+)/gm,
+        (name) => name === 'run' || (builtIn.has(name) && (!/start|test/.test(name) || scripts[name] !== undefined)),
+      ),
+    ).toEqual([]);
+  });
+
+  test('name verbs that exist', () => {
+    expect(all(/npm run daybreak -- (\w+)/g, (verb) => VERBS.includes(verb) || verb === 'VERB')).toEqual([]);
+    expect(all(/daybreak\.js (\w+)/g, (verb) => VERBS.includes(verb))).toEqual([]);
+  });
+
+  test('name all options of each verb, and no other', () => {
+    const optionsIn = (text: string): string[] =>
+      [...new Set([...text.matchAll(/(?<![\w-])--[a-z][a-z-]+/g)].map(([option]) => option))].toSorted();
+    const listed = (document: string): string[] =>
+      optionsIn([...textOf(document).matchAll(/^\| `(--[^`]*)`/gm)].map((match) => match[1]).join('\n'));
+    const offered = (help: string): string[] => optionsIn(help.slice(help.indexOf('Options:'))).filter((option) => option !== '--help');
+    expect(listed('docs/try-debian.md')).toEqual(offered(TRY_HELP));
+    expect(listed('docs/boot-a-kernel.md')).toEqual(offered(BOOT_HELP));
+  });
+});
+
+/** Folders that git does not keep while they have no files. */
+const EMPTY = new Set(['net/', 'browser/', 'server/', 'web/']);
