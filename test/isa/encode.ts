@@ -158,10 +158,12 @@ function prepareMemory(c: CaseBuilder, encoding: Encoding, linear: bigint, bytes
     if (bytes > 8 || mnemonic.includes('8b'))
       c.patchValue(linear, (c.gprs[2]! << BigInt(8 * size)) | (c.gprs[0]! & ((1n << BigInt(8 * size)) - 1n)), bytes);
     else c.patchValue(linear, c.gprs[0]!, bytes);
-  } else if (mnemonic === 'fxrstor' && random.chance(80)) {
-    c.patch(linear, c.fp.slice(0, 512));
-  } else if (mnemonic === 'ldmxcsr' && random.chance(80)) {
-    c.patchValue(linear, random.bigint(16), 4);
+  } else if (mnemonic === 'fxrstor') {
+    if (random.chance(80)) c.patch(linear, c.fp.slice(0, 512));
+    // MM, bit 17 of MXCSR, is AMD's alone.
+    else c.patchValue(linear + 24n, random.bigint(random.pick([16, 16, 32])) & ~0x2_0000n, 4);
+  } else if (/^v?ldmxcsr$/.test(mnemonic)) {
+    c.patchValue(linear, random.bigint(random.chance(80) ? 16 : 32) & ~0x2_0000n, 4);
   } else if (random.chance(50)) {
     const data = new Uint8Array((bytes + 15) & ~15);
     const flavour = random.chance(80) ? c.flavour : random.pick(['integer', 'float32', 'float64', 'float80'] as const);
