@@ -231,17 +231,10 @@ export class Cpu implements VCpu {
     const { engine, state } = this;
     const record = engine.lookup(this.next);
     if (record === 0) return this.#fault();
-    let patched = 0;
-    let handler = 0;
-    if (limit < RUN_LIMIT) {
-      patched = engine.stopAfter(record, limit);
-      if (patched !== 0) {
-        handler = state.u16(patched);
-        state.setU16(patched, L.H_STOP);
-      }
-    }
+    const exact = limit < RUN_LIMIT;
+    if (exact) engine.plantStop(record, limit);
     let reason = this.#enter(record, Math.min(limit, MOST));
-    if (patched !== 0 && state.u16(patched) === L.H_STOP) state.setU16(patched, handler);
+    if (exact) engine.removeStop();
     if (reason === L.EXIT_CROSS) {
       const crossing = engine.lookupCrossing(this.next);
       if (crossing === 0) return this.#fault();

@@ -6,6 +6,7 @@ import { assert } from '../base/errors.ts';
 import type { Memory } from '../machine/memory.ts';
 import { Decoder, NEEDS_MORE, TOO_LONG } from './decode.ts';
 import { buildInterpreter } from './interpreter/build.ts';
+import { Fusion } from './interpreter/fusion.ts';
 import { RUN_LIMIT } from './interpreter/support.ts';
 import { Variants } from './interpreter/variants.ts';
 import type { Encoding } from './isa/encoding.ts';
@@ -53,12 +54,14 @@ export class Engine {
   readonly state: State;
   readonly runtime: Runtime;
   readonly variants = new Variants();
+  readonly fusion = new Fusion(this.variants);
   readonly #decoder: Decoder;
   readonly #enter: (record: number) => number;
   readonly #find: (va: bigint) => number;
   readonly #crossingCode = new Uint8Array(CROSSINGS * 32);
   /** Mode and page offset; -1: none. */
   readonly #crossingKey = new Int32Array(CROSSINGS).fill(-1);
+  readonly #replaced: { record: number; handler: number; was: number }[] = [];
   /** Records decoded, for statistics. */
   decoded = 0;
   /** Counts arena resets: record addresses of an earlier generation are void. */
@@ -71,7 +74,7 @@ export class Engine {
     const imports = { host: { mmioRead: host.mmioRead, mmioWrite: host.mmioWrite }, env: { memory: memory.wasm, abort() {} } };
     const runtime = new WebAssembly.Instance(runtimeModule, imports);
     this.runtime = runtime.exports as unknown as Runtime;
-    const bytes = buildInterpreter(this.variants, memory.wasm.buffer.byteLength / 65536);
+    const bytes = buildInterpreter(this.variants, this.fusion, memory.wasm.buffer.byteLength / 65536);
     const interpreter = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       host: { memory: memory.wasm },
       runtime: runtime.exports,
@@ -99,7 +102,8 @@ export class Engine {
 
   /** The variant whose handler a record names. */
   variantOf(record: number): Variant {
-    return this.variants.all[this.state.u16(record) - L.H_FIRST]!;
+    const handler = this.state.u16(record);
+    return this.variants.all[handler - L.H_FIRST] ?? this.fusion.pair(handler)!.first;
   }
 
   encodingOf(record: number): Encoding {
@@ -139,6 +143,7 @@ export class Engine {
     let record = first;
     let at = offset;
     let count = 0;
+    let before = 0;
     while (count < RUN_LIMIT && at < 4096) {
       if (count > 0 && state.u32(page + at * 4) !== 0) break;
       const length = this.#decoder.decode(bytes, host + at, host + 4096, mode, at, record);
@@ -150,6 +155,10 @@ export class Engine {
         count++;
         break;
       }
+      const handler = state.u16(record);
+      const fused = this.fusion.number(before, handler);
+      if (fused !== 0) state.setU16(record - L.RECORD_BYTES, fused);
+      before = handler;
       at += length;
       record += L.RECORD_BYTES;
       count++;
@@ -207,15 +216,29 @@ export class Engine {
   }
 
   /**
-   * Where straight execution of `count` instructions from a record would stop, if that is within its run: the
-   * address of a record whose handler may be replaced by H_STOP. 0 when the run ends before.
+   * Makes straight execution from a record stop after `count` instructions, unless its run ends before. Undone by
+   * `removeStop`.
    */
-  stopAfter(record: number, count: number): number {
-    for (let n = 0; n < count; n++) {
-      if (this.state.u16(record) === L.H_END) return 0;
-      record += L.RECORD_BYTES;
-    }
-    return this.state.u16(record) === L.H_END ? 0 : record;
+  plantStop(record: number, count: number): void {
+    let at = record;
+    for (let n = 0; n < count; n++, at += L.RECORD_BYTES) if (this.state.u16(at) === L.H_END) return;
+    if (this.state.u16(at) === L.H_END) return;
+    this.#replace(at, L.H_STOP);
+    // A pair must not run past it.
+    const before = at - L.RECORD_BYTES;
+    const pair = count > 0 ? this.fusion.pair(this.state.u16(before)) : undefined;
+    if (pair) this.#replace(before, this.variants.numberOf(pair.first));
+  }
+
+  #replace(record: number, handler: number): void {
+    this.#replaced.push({ record, handler, was: this.state.u16(record) });
+    this.state.setU16(record, handler);
+  }
+
+  /** Puts back what `plantStop` replaced, but for what has become stale meanwhile. */
+  removeStop(): void {
+    for (const { record, handler, was } of this.#replaced) if (this.state.u16(record) === handler) this.state.setU16(record, was);
+    this.#replaced.length = 0;
   }
 
   /** Drops all translations. */

@@ -39,6 +39,16 @@ export interface Variant {
   readonly rep: 'none' | 'rep' | 'repne';
 }
 
+/**
+ * What is known of the flags while code is built: the values last set, and the comparison that set them. Shared by
+ * instructions that are built one after the other.
+ */
+export interface FlagFacts {
+  result?: Node | undefined;
+  aux?: Node | undefined;
+  compare?: { readonly a: Node; readonly b: Node; readonly bits: number } | undefined;
+}
+
 /** The functions of the runtime and of the module itself that generated code calls. */
 export interface Callees {
   [name: string]: FunctionRef;
@@ -52,11 +62,13 @@ export abstract class Ops {
   /** Operand size in bits. */
   readonly size: number;
   readonly long: boolean;
+  readonly facts: FlagFacts;
   readonly #hosts = new Map<number, { host: Variable; written: boolean }>();
   #linear: Node | undefined;
 
-  constructor(b: FunctionBuilder, variant: Variant, callees: Callees) {
+  constructor(b: FunctionBuilder, variant: Variant, callees: Callees, facts: FlagFacts = {}) {
     this.b = b;
+    this.facts = facts;
     this.variant = variant;
     this.encoding = variant.encoding;
     this.callees = callees;
@@ -353,6 +365,7 @@ export abstract class Ops {
       this.aux(borrowOut ?? this.below(a, b), this.#adjustFrom(this.xor(this.xor(a, b), difference)), overflow),
       bits,
     );
+    if (!borrowOut && this.b.straight) this.facts.compare = { a, b, bits };
   }
 
   /** Flags of AND, OR, XOR, TEST: CF and OF clear; AF (undefined) clear. */
@@ -393,8 +406,23 @@ export abstract class Ops {
   /** A condition by its number in encodings (0 O … 15 G), as i32: zero or non-zero. */
   condition(number: number): Node {
     const { b } = this;
-    const test = this.#condition(number & ~1);
+    const test = this.#compared(number & ~1) ?? this.#condition(number & ~1);
     return number & 1 ? b.op('i32.eqz', test) : test;
+  }
+
+  /** A condition after a comparison, straight from what was compared. */
+  #compared(number: number): Node | undefined {
+    const { compare } = this.facts;
+    if (!compare) return undefined;
+    const { a, b, bits } = compare;
+    switch (number) {
+      case 2: return this.below(a, b);
+      case 4: return this.eq(a, b);
+      case 6: return this.b.op('i64.le_u', a, b);
+      case 12: return this.less(this.signed(a, bits), this.signed(b, bits));
+      case 14: return this.b.op('i64.le_s', this.signed(a, bits), this.signed(b, bits));
+      default: return undefined;
+    } // prettier-ignore
   }
 
   #condition(number: number): Node {

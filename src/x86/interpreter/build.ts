@@ -1,9 +1,11 @@
 /** Generates the interpreter's module: every handler, and the table that records index. */
 import { UNIT_OFF } from '../faults.ts';
+import type { Semantics } from '../isa/row.ts';
 import type { Callees, Variant } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import { FunctionBuilder } from '../wasm/ir.ts';
 import { ModuleBuilder, type FunctionRef } from '../wasm/module.ts';
+import type { Fusion } from './fusion.ts';
 import { HandlerOps } from './handler-ops.ts';
 import { HANDLER, RUNTIME, defineSupport } from './support.ts';
 import type { Variants } from './variants.ts';
@@ -11,7 +13,7 @@ import type { Variants } from './variants.ts';
 const UNIT_BIT = { x87: 1, mmx: 2, sse: 4, avx: 8 } as const;
 
 /** @param pages of the linear memory, in units of 64 KiB */
-export function buildInterpreter(variants: Variants, pages: number): Uint8Array<ArrayBuffer> {
+export function buildInterpreter(variants: Variants, fusion: Fusion, pages: number): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
   module.importMemory('host', 'memory', pages, true);
   const runtime: Callees = {};
@@ -44,6 +46,18 @@ export function buildInterpreter(variants: Variants, pages: number): Uint8Array<
     const o = new HandlerOps(b, variant, callees, handlerType);
     if (unit) o.if(b.op('i32.and', o.state32(L.FPU_TRAP), b.i32(UNIT_BIT[unit])), () => o.fault(UNIT_OFF, o.const(UNIT_BIT[unit])));
     semantics(o);
+    o.next();
+    module.define(ref, b.finish());
+    handlers.push(ref);
+  }
+  for (const { first, second } of fusion.all) {
+    const ref = module.declare(HANDLER, `${nameOf(first)} + ${nameOf(second)}`);
+    const b = new FunctionBuilder(HANDLER);
+    const a = new HandlerOps(b, first, callees, handlerType);
+    (first.encoding.row.semantics as Semantics)(a);
+    if (first.encoding.row.mnemonic === 'push') a.unlessStale();
+    const o = new HandlerOps(b, second, callees, handlerType, a);
+    (second.encoding.row.semantics as Semantics)(o);
     o.next();
     module.define(ref, b.finish());
     handlers.push(ref);

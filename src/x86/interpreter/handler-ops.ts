@@ -15,19 +15,28 @@ const FIELD: Readonly<Record<string, number>> = {
 }; // prettier-ignore
 
 export class HandlerOps extends Ops {
-  /** Address of the record: the handler's only parameter. */
+  /** Address of the record. The handler's parameter is that of the first of a pair; the second's fields lie beyond. */
   readonly record: Node;
+  readonly #base: Node;
+  readonly #shift: number;
   readonly #handlerType: number;
   #ended = false;
 
-  constructor(b: FunctionBuilder, variant: Variant, callees: Callees, handlerType: number) {
-    super(b, variant, callees);
-    this.record = b.params[0]!;
+  /** @param before the handler of the instruction before, when this is the second of a pair */
+  constructor(b: FunctionBuilder, variant: Variant, callees: Callees, handlerType: number, before?: HandlerOps) {
+    super(b, variant, callees, before?.facts);
+    this.#base = b.params[0]!;
+    this.#shift = before ? L.RECORD_BYTES : 0;
+    this.record = before ? b.op('i32.add', this.#base, b.i32(L.RECORD_BYTES)) : this.#base;
     this.#handlerType = handlerType;
   }
 
+  #field(load: string, offset: number): Node {
+    return this.b.load(load, this.#base, offset + this.#shift);
+  }
+
   #field16(offset: number): Node {
-    return this.b.load('i32.load16_u', this.record, offset);
+    return this.#field('i32.load16_u', offset);
   }
 
   #fieldOf(operand: Operand): Node {
@@ -57,11 +66,11 @@ export class HandlerOps extends Ops {
   }
 
   immediate(): Node {
-    return this.b.load('i64.load', this.record, L.R_IMM);
+    return this.#field('i64.load', L.R_IMM);
   }
 
   #displacement(): Node {
-    return this.b.load('i64.load32_s', this.record, L.R_DISP);
+    return this.#field('i64.load32_s', L.R_DISP);
   }
 
   effectiveAddress(): Node {
@@ -119,7 +128,7 @@ export class HandlerOps extends Ops {
   }
 
   segmentNumber(): Node {
-    return this.b.load('i32.load8_u', this.record, L.R_SEGMENT);
+    return this.#field('i32.load8_u', L.R_SEGMENT);
   }
 
   vectorAddress(operand: Operand): Node {
@@ -131,24 +140,29 @@ export class HandlerOps extends Ops {
   }
 
   flagResult(): Node {
-    return this.state64(L.FLAG_RES);
+    return this.facts.result ?? this.state64(L.FLAG_RES);
   }
 
   flagAux(): Node {
-    return this.state32(L.FLAG_AUX);
+    return this.facts.aux ?? this.state32(L.FLAG_AUX);
   }
 
   setFlagState(result: Node, aux: Node): void {
     this.setState64(L.FLAG_RES, result);
     this.setState32(L.FLAG_AUX, aux);
+    // What is set under a condition is not known after it.
+    const known = this.b.straight;
+    this.facts.result = known ? result : undefined;
+    this.facts.aux = known ? aux : undefined;
+    this.facts.compare = undefined;
   }
 
   thisAddress(): Node {
-    return this.add(this.state64(L.PAGE_BASE), this.b.load('i64.load16_u', this.record, L.R_OFFSET));
+    return this.add(this.state64(L.PAGE_BASE), this.#field('i64.load16_u', L.R_OFFSET));
   }
 
   nextAddress(): Node {
-    return this.add(this.thisAddress(), this.b.load('i64.load8_u', this.record, L.R_LENGTH));
+    return this.add(this.thisAddress(), this.#field('i64.load8_u', L.R_LENGTH));
   }
 
   branchTarget(): Node {
@@ -211,7 +225,16 @@ export class HandlerOps extends Ops {
   /** Goes on with the record after this one, unless the semantics ended otherwise. */
   next(): void {
     if (this.#ended) return;
-    const next = this.b.op('i32.add', this.record, this.b.i32(L.RECORD_BYTES));
-    this.b.returnCallIndirect(this.#handlerType, [next], this.b.load('i32.load16_u', next));
+    this.#dispatch(this.b.op('i32.add', this.#base, this.b.i32(this.#shift + L.RECORD_BYTES)));
+  }
+
+  /** Between the two of a pair: when the first has overwritten the second, it must be found anew. */
+  unlessStale(): void {
+    const next = this.b.op('i32.add', this.#base, this.b.i32(L.RECORD_BYTES));
+    this.b.if(this.b.op('i32.eq', this.b.load('i32.load16_u', next), this.b.i32(L.H_STALE)), () => this.#dispatch(next));
+  }
+
+  #dispatch(record: Node): void {
+    this.b.returnCallIndirect(this.#handlerType, [record], this.b.load('i32.load16_u', record));
   }
 }

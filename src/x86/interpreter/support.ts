@@ -71,6 +71,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   x87CompareFlags: { params: ['i32', 'i32', 'i32'], results: ['i32'] },
   x87Save: { params: ['i64', 'i32', 'i32'], results: ['i32'] },
   x87Restore: { params: ['i64', 'i32', 'i32'], results: ['i32'] },
+  areaAligned: { params: ['i64', 'i32', 'i32'], results: ['i32'] },
   fxsave: { params: ['i64', 'i32', 'i32'], results: ['i32'] },
   fxrstor: { params: ['i64', 'i32', 'i32'], results: ['i32'] },
   xsave: { params: ['i64', 'i64', 'i32', 'i32'], results: ['i32'] },

@@ -63,4 +63,9 @@ export class Variants {
       key(encoding.number, encoding.sized ? size : 1, memory, encoding.row.string ? rep : 0, encoding.row.modal ? long : true)
     ]!;
   }
+
+  /** Handler number of a variant of this table. */
+  numberOf({ encoding, operandSize, memory, rep, long }: Variant): number {
+    return this.number(encoding, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long);
+  }
 }
