@@ -1,5 +1,5 @@
 /** Flags, system calls, and what only the system may do. Rare ones are routines by name: see ../system/. SDM vol. 2 and 3. */
-import { GP } from '../faults.ts';
+import { GP, UD } from '../faults.ts';
 import { AC, ARITHMETIC, CF, DF, ID, IF, IOPL, NT, PF, RF, SF, TF, VIF, VIP, VM, ZF, AF } from '../flags.ts';
 import { RAX, RCX, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
@@ -63,12 +63,12 @@ export const SYSTEM: readonly Row[] = [
     o.nextWithCheck();
   }, { stack64: true, modal: true, sized: true }),
   row('clac', 'NP 0F 01 /=CA:', (o) => {
-    o.requireCpl0();
+    o.if(o.state32(L.CPL), () => o.fault(UD));
     setRflags(o, AC, 0);
     o.modeChanged();
   }, { feature: 'smap' }),
   row('stac', 'NP 0F 01 /=CB:', (o) => {
-    o.requireCpl0();
+    o.if(o.state32(L.CPL), () => o.fault(UD));
     setRflags(o, 0, AC);
     o.modeChanged();
   }, { feature: 'smap' }),
@@ -218,7 +218,7 @@ function systemReturn(o: Ops): void {
 
 /** RDFSBASE and friends: #UD unless CR4.FSGSBASE. */
 function fsgsbase(o: Ops, then: () => void): void {
-  o.if(o.b.op('i32.eqz', o.b.op('i32.and', o.state32(L.CR4), o.b.i32(1 << 16))), () => o.fault(6));
+  o.if(o.b.op('i32.eqz', o.b.op('i32.and', o.state32(L.CR4), o.b.i32(1 << 16))), () => o.fault(UD));
   then();
 }
 
