@@ -4,6 +4,7 @@ import { RAX, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import type { Node } from '../wasm/ir.ts';
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
+import { checkArea } from './xsave.ts';
 
 const CR0_MP = 2;
 const CR0_TS = 8;
@@ -153,7 +154,8 @@ const status = (o: Ops): Node => o.b.op('i32.or', o.state32(L.FSW), o.b.op('i32.
 function image(name: string, registers: number): Semantics {
   return (o) => {
     const isShort = o.size === 16;
-    const done = call(o, name, o.linear((isShort ? 14 : 28) + registers), o.b.i32(isShort ? 1 : 0), o.segmentNumber());
+    checkArea(o, (isShort ? 14 : 28) + registers, isShort ? 2 : 4);
+    const done = call(o, name, o.linear(1), o.b.i32(isShort ? 1 : 0), o.segmentNumber());
     o.if(o.isFalse(done), () => o.faultRecorded());
   };
 }

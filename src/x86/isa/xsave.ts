@@ -17,9 +17,11 @@ const WIDE = 4;
 const SUPERVISOR = 8;
 
 /** Outside 64-bit code: #GP(0) or #SS(0) unless the segment holds all of the area. */
-function checkArea(o: Ops, bytes: number): void {
+export function checkArea(o: Ops, bytes: number, unit: number): void {
   if (o.variant.memory !== 'general') return;
+  const va = o.linear(1);
   o.if(o.eq(o.displaced(o.const(bytes - 1), 1), o.const(VIOLATION)), () => {
+    o.if(o.isFalse(o.b.call(o.callees['areaAligned']!, va, o.b.i32(unit), o.segmentNumber())), () => o.faultRecorded());
     o.if(o.b.op('i32.eq', o.segmentNumber(), o.b.i32(2)), () => o.fault(SS, o.const(0)));
     o.fault(GP, o.const(0));
   });
@@ -27,8 +29,8 @@ function checkArea(o: Ops, bytes: number): void {
 
 function fx(name: string, wide: number): Semantics {
   return (o) => {
-    checkArea(o, 512);
-    const done = o.b.call(o.callees[name]!, o.linear(16), o.b.i32(wide), o.segmentNumber());
+    checkArea(o, 512, 16);
+    const done = o.b.call(o.callees[name]!, o.linear(1), o.b.i32(wide), o.segmentNumber());
     o.if(o.isFalse(done), () => o.faultRecorded());
   };
 }
@@ -40,7 +42,7 @@ function extended(name: 'xsave' | 'xrstor', mode: number, supervisor: boolean): 
     if (supervisor) o.requireCpl0();
     o.if(b.op('i32.and', o.state32(L.CR0), b.i32(CR0_TS)), () => o.fault(NM));
     o.requireAligned(64);
-    checkArea(o, 576);
+    checkArea(o, 576, 16);
     const components = o.or(o.shl(o.readGpr(RDX, 32), o.const(32)), o.readGpr(RAX, 32));
     const done = b.call(o.callees[name]!, o.linear(64), components, b.i32(mode), o.segmentNumber());
     o.if(o.isFalse(done), () => o.faultRecorded());

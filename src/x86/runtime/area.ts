@@ -15,6 +15,10 @@ function privilege(): u32 {
   return load<u32>(L.CPL) == 3 ? USER : 0;
 }
 
+export function isCanonical(va: u64): bool {
+  return <u64>((<i64>(va << 16)) >> 16) == va;
+}
+
 function nextPage(va: u64): u64 {
   const next = (va | 0xfff) + 1;
   return load<u32>(L.CODE_MODE) == 2 ? next : next & 0xffffffff;
@@ -45,7 +49,7 @@ function endIsAccessible(va: u64, bytes: u32, access: u32): bool {
 
 /** Host address of `bytes` (at most a page) to read, or 0 with the fault recorded. */
 export function areaForRead(va: u64, bytes: u32, segment: u32): u32 {
-  if (misaligned(va, unitOf(bytes))) return 0;
+  if (isCanonical(va) && isCanonical(va + bytes - 1) && misaligned(va, unitOf(bytes))) return 0;
   noteWatched(va, bytes, false);
   const first = hostForRead(va);
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
@@ -67,7 +71,7 @@ export function areaForRead(va: u64, bytes: u32, segment: u32): u32 {
  * be left as it is. `finishWrite` must follow.
  */
 export function areaForWrite(va: u64, bytes: u32, segment: u32): u32 {
-  if (misaligned(va, unitOf(bytes))) return 0;
+  if (isCanonical(va) && isCanonical(va + bytes - 1) && misaligned(va, unitOf(bytes))) return 0;
   noteWatched(va, bytes, true);
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   pendingBytes = 0;

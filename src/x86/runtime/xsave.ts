@@ -3,7 +3,7 @@
  * State components are x87 (bit 0), SSE (1) and AVX (2); there are no supervisor components (IA32_XSS is 0).
  * Privilege and XSAVE's alignment are checked by the handlers.
  */
-import { areaForRead, areaForWrite, finishWrite } from './area';
+import { areaForRead, areaForWrite, finishWrite, isCanonical } from './area';
 import * as L from './layout';
 import { misaligned } from './mmu';
 import { slot } from './x87-stack';
@@ -130,11 +130,19 @@ function resetUpper(): void {
 
 /** FXSAVE and FXRSTOR at an address that is no multiple of 16: #AC where alignment to 4 is checked, else #GP(0). */
 function unaligned(va: u64, segment: u32): i32 {
-  const isCanonical = <u64>((<i64>(va << 16)) >> 16) == va;
-  if (isCanonical && misaligned(va, 4)) return 0;
+  if (isCanonical(va) && misaligned(va, 4)) return 0;
   generalProtection();
-  if (!isCanonical && segment == 2) store<u32>(L.FAULT_VECTOR, 12);
+  if (!isCanonical(va) && segment == 2) store<u32>(L.FAULT_VECTOR, 12);
   return 0;
+}
+
+/**
+ * Whether an area that its segment does not hold is aligned, which is found out first, to 16 for FXSAVE or else to its
+ * unit where alignment is checked; 0 with the fault recorded.
+ */
+export function areaAligned(va: u64, unit: u32, segment: u32): i32 {
+  if (unit == 16) return va & 15 ? unaligned(va, segment) : 1;
+  return misaligned(va, unit) ? 0 : 1;
 }
 
 /** FXSAVE at a linear address; 0 with the fault recorded. */
