@@ -4,7 +4,7 @@
  */
 import * as L from './layout';
 
-/** Linear addresses from here on let no access through. */
+/** A linear address that no access gets through. Callers compare with it: it has no other bits. */
 const VIOLATION: u64 = 0x8000000000000000;
 
 function displacement(record: u32): u64 {
@@ -65,15 +65,10 @@ export function segmented(segment: u32, offset: u64, access: u32): u64 {
     if (segment < 4) return offset;
     // The offset must be canonical by itself, too.
     const linear = load<u64>(L.SEG_BASE + (segment << 3)) + offset;
-    return <u64>(<i64>(offset << 16) >> 16) != offset ? violation(linear) : linear;
+    return <u64>(<i64>(offset << 16) >> 16) != offset ? VIOLATION : linear;
   }
   const linear = (load<u64>(L.SEG_BASE + (segment << 3)) + offset) & 0xffffffff;
-  return inSegment(segment, <u32>offset, access & 255, (access & 256) != 0) ? linear : violation(linear);
-}
-
-/** Keeps the low bits: a misaligned vector is #GP(0), whatever else is wrong with it. */
-function violation(linear: u64): u64 {
-  return VIOLATION | (linear & 31);
+  return inSegment(segment, <u32>offset, access & 255, (access & 256) != 0) ? linear : VIOLATION;
 }
 
 /** Limit and type check of an access outside 64-bit code. */
