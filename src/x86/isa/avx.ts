@@ -2,7 +2,7 @@
 import { UD } from '../faults.ts';
 import type { Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
-import { callRuntime, immediateByte, setVector, vector, zeroVector } from '../vector.ts';
+import { callRuntime, immediateByte, FOR_WRITING, setVector, vector, zeroVector } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
 import { testBits } from './sse4.ts';
 import { AVX, AVX2, runtime, vexBinary, vexUnary, type Part, type UnaryPart } from './vector-forms.ts';
@@ -115,7 +115,7 @@ function maskedStore(bytes: 4 | 8): Semantics {
     const chosen = (body: (n: Node, va: Node) => void): void =>
       forElements(o, o.bits(2) / 8 / bytes, (n) => {
         o.if(isNegative(o, elementAddress(o, 1, n, bytes), bytes), () =>
-          body(n, o.displaced(o.wide(o.b.op('i32.mul', n, o.b.i32(bytes))), bytes)),
+          body(n, o.displaced(o.wide(o.b.op('i32.mul', n, o.b.i32(bytes))), bytes | FOR_WRITING)),
         );
       });
     // A fault must come before anything is written.

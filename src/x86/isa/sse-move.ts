@@ -13,6 +13,7 @@ import {
   shuffle,
   vector,
   zeroVector,
+  FOR_WRITING,
   type ElementType,
 } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
@@ -112,21 +113,29 @@ function signMask(mnemonic: string, opcode: string, operation: string, lanes: nu
   ];
 }
 
-/** MASKMOVDQU and MASKMOVQ: bytes whose mask byte is negative go to DS:rDI. All must be writable, as on AMD processors. */
-function maskedStore(bytes: 8 | 16): Semantics {
+/**
+ * MASKMOVDQU and MASKMOVQ: bytes whose mask byte is negative go to DS:rDI. As on AMD processors the store consists of
+ * quadwords, which must be writable (and, for #AC, aligned) whatever the mask says.
+ */
+function maskedStore(quads: 1 | 2): Semantics {
   return (o) => {
     const { b } = o;
     // Before a fault of the store, as hardware does.
-    if (bytes === 8) enterMmx(o);
+    if (quads === 1) enterMmx(o);
     const [source] = vector(o, 0) as [Node];
     const [mask] = vector(o, 1) as [Node];
-    const address = o.segmented(o.and(o.readGpr(RDI, 64), o.addressMask()), bytes);
-    const host = o.translate(address, bytes, true, false);
-    const old = b.load(bytes === 16 ? 'v128.load' : 'v128.load64_zero', b.get(host));
-    const merged = b.op('v128.bitselect', source, old, b.op('i8x16.shr_s', mask, b.i32(7)));
-    if (bytes === 16) b.store('v128.store', b.get(host), merged);
-    else b.store('i64.store', b.get(host), extract(o, 'i64', merged, 0));
-    o.commit(host);
+    const chosen = b.op('i8x16.shr_s', mask, b.i32(7));
+    const target = o.readGpr(RDI, 64);
+    const address = (n: number): Node => o.segmented(o.and(o.add(target, o.const(8 * n)), o.addressMask()), 8 | FOR_WRITING);
+    // A fault must come before anything is written.
+    if (quads === 2) for (let n = 0; n < quads; n++) o.translate(address(n), 8, true, false);
+    for (let n = 0; n < quads; n++) {
+      const host = o.translate(address(n), 8, true, false);
+      const written = extract(o, 'i64', chosen, n);
+      const kept = o.and(o.loadHost(host, 64), o.not(written));
+      o.storeHost(host, 64, o.or(o.and(extract(o, 'i64', source, n), written), kept));
+      o.commit(host);
+    }
   };
 }
 
@@ -227,9 +236,9 @@ export const SSE_MOVE: readonly Row[] = [
     o.set(0, o.wide(o.b.op('i32.and', o.b.op('i8x16.bitmask', vector(o, 1)[0]!), o.b.i32(0xff))));
     enterMmx(o);
   }),
-  row('maskmovdqu', '66 0F F7 /r reg: Vdq Udq', maskedStore(16), { ...SSE, addressed: true }),
-  row('vmaskmovdqu', 'VEX.128.66.0F.WIG F7 /r reg: Vdq Udq', maskedStore(16), { ...AVX, addressed: true }),
-  mmx('maskmovq', 'NP 0F F7 /r reg: Pq Nq', maskedStore(8), { addressed: true }),
+  row('maskmovdqu', '66 0F F7 /r reg: Vdq Udq', maskedStore(2), { ...SSE, addressed: true }),
+  row('vmaskmovdqu', 'VEX.128.66.0F.WIG F7 /r reg: Vdq Udq', maskedStore(2), { ...AVX, addressed: true }),
+  mmx('maskmovq', 'NP 0F F7 /r reg: Pq Nq', maskedStore(1), { addressed: true }),
   row('pinsrw', '66 0F C4 /r reg: Vdq+ Rd Ib', insertWord, SSE),
   row('pinsrw', '66 0F C4 /r mem: Vdq+ Ew Ib', insertWord, SSE),
   mmx('pinsrw', 'NP 0F C4 /r reg: Pq+ Rd Ib', insertWord),
