@@ -2,7 +2,7 @@
 import { VmError } from '../../base/errors.ts';
 import { parseMemory, parseVerb, text } from '../arguments.ts';
 import { attach, ESCAPE_HINT } from '../console.ts';
-import { EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
+import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import type { MachineEnd } from '../machine.ts';
 import type { Appender } from '../../platform/files.ts';
@@ -27,7 +27,8 @@ Options:
 
 On a terminal, ${ESCAPE_HINT}.
 Exit status: 0 the guest powered off, or was left by the escape key; (VALUE << 1) | 1 by debug-exit;
-1 daybreak failed, or the guest reset under --no-reboot; 2 wrong usage; 128 + N ended by signal N.
+1 daybreak failed, or the guest reset under --no-reboot; 2 wrong usage; 128 + N ended by signal N; 141 nobody reads the
+serial port's output any more.
 `;
 
 export async function bootVerb(host: Host, args: readonly string[]): Promise<number> {
@@ -78,16 +79,16 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
       debugExit: values['debug-exit'] === true,
       log: host.log,
     });
-    const end =
+    const { machine: end, by } =
       serial === 'stdio'
-        ? (await attach(host.terminal, machine, { endOfInput: 'nothing', signal: host.signal })).machine
-        : await unattached(machine, host.signal);
+        ? await attach(host.terminal, machine, { endOfInput: 'nothing', signal: host.signal })
+        : { machine: await unattached(machine, host.signal), by: 'guest' };
     if (values['stats']) {
       const { instructions, details } = machine.stats();
       host.messages.line(`instructions: ${instructions}`);
       for (const [name, value] of Object.entries(details ?? {})) host.messages.line(`${name}: ${value}`);
     }
-    return statusOf(end);
+    return end.kind === 'stopped' && by === 'closed' ? EXIT_CLOSED : statusOf(end);
   } finally {
     await log?.close();
   }

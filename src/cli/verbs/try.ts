@@ -133,7 +133,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
 }
 
 /** The mirror that this system's apt uses, if it is a Debian. */
-async function systemMirror(files: Files): Promise<string | undefined> {
+export async function systemMirror(files: Files): Promise<string | undefined> {
   const directory = '/etc/apt/sources.list.d';
   const names = (await files.list(directory)).filter((name) => /\.(list|sources)$/.test(name));
   const found: [string, string][] = [];

@@ -9,7 +9,7 @@ import { Downloader, type DownloaderHost, type Wanted } from './download.ts';
 import { PackageIndex, type DebianPackage } from './packages.ts';
 import { readRelease, type IndexFile, type Release } from './release.ts';
 
-const ARCHITECTURE = 'amd64';
+const DEFAULT_ARCHITECTURE = 'amd64';
 const MAX_RELEASE_BYTES = 8 << 20;
 const MAX_INDEX_BYTES = 1 << 30;
 const DAY_MS = 86_400_000;
@@ -19,6 +19,8 @@ export interface ArchiveOptions {
   /** Address of the archive's root, without a slash at the end. */
   readonly mirror: string;
   readonly suite: string;
+  /** Whose packages: `amd64` (default), `i386`. */
+  readonly architecture?: string;
   readonly keyring: readonly Key[];
   /** Refuse a state whose Valid-Until has passed. */
   readonly strict: boolean;
@@ -83,12 +85,13 @@ export class DebianArchive {
 
   /** What names the package index of a release, and with it the state of all packages. */
   indexOf(release: Release): { path: string; file: IndexFile } {
+    const { mirror, suite, architecture = DEFAULT_ARCHITECTURE } = this.#options;
     for (const suffix of COMPRESSIONS) {
-      const path = `main/binary-${ARCHITECTURE}/Packages${suffix}`;
+      const path = `main/binary-${architecture}/Packages${suffix}`;
       const file = release.files.get(path);
       if (file) return { path, file };
     }
-    throw new VmError('not-found', `${this.#options.mirror}: ${this.#options.suite} has no packages for ${ARCHITECTURE}`);
+    throw new VmError('not-found', `${mirror}: ${suite} has no packages for ${architecture}`);
   }
 
   async packages(release: Release, onBytes: (count: number) => void, signal?: AbortSignal): Promise<PackageIndex> {

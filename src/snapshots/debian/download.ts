@@ -136,7 +136,10 @@ export class Downloader {
       if ((await sha256(data)) !== wanted.sha256) {
         throw new VmError('bad-digest', `${url}: the bytes do not have the digest that was signed for (SHA-256 ${wanted.sha256})`);
       }
-      await files.rename(partial, this.#path(wanted.sha256));
+      await files.rename(partial, this.#path(wanted.sha256)).catch((error: unknown) => {
+        // Another process that fetched the same has renamed it already. What lies there is verified whenever it is read.
+        if (!(error instanceof VmError) || error.code !== 'not-found') throw error;
+      });
       return data;
     } catch (error) {
       onBytes(-counted);
