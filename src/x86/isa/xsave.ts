@@ -6,8 +6,8 @@ import { row, type Row, type RowOptions, type Semantics } from './row.ts';
 
 const CR0_TS = 8;
 const CR4_OSXSAVE = 1 << 18;
-/** What linear addresses are made when a segment does not allow them: runtime/address.ts. */
-const VIOLATION = 1n << 63n;
+/** Upper half of what linear addresses are made when a segment does not allow them: runtime/address.ts. */
+const VIOLATION = 1n << 31n;
 
 /** Modes of the runtime's functions. */
 const XSAVEOPT = 1;
@@ -20,7 +20,7 @@ const SUPERVISOR = 8;
 export function checkArea(o: Ops, bytes: number, unit: number): void {
   if (o.variant.memory !== 'general') return;
   const va = o.linear(1);
-  o.if(o.eq(o.displaced(o.const(bytes - 1), 1), o.const(VIOLATION)), () => {
+  o.if(o.eq(o.shr(o.displaced(o.const(bytes - 1), 1), o.const(32)), o.const(VIOLATION)), () => {
     o.if(o.isFalse(o.b.call(o.callees['areaAligned']!, va, o.b.i32(unit), o.segmentNumber())), () => o.faultRecorded());
     o.if(o.b.op('i32.eq', o.segmentNumber(), o.b.i32(2)), () => o.fault(SS, o.const(0)));
     o.fault(GP, o.const(0));

@@ -130,7 +130,7 @@ function resetUpper(): void {
 
 /** FXSAVE and FXRSTOR at an address that is no multiple of 16: #AC where alignment to 4 is checked, else #GP(0). */
 function unaligned(va: u64, segment: u32): i32 {
-  if (isCanonical(va) && misaligned(va, 4)) return 0;
+  if (isCanonical(va) && isCanonical(va + 511) && misaligned(va, 4)) return 0;
   generalProtection();
   if (!isCanonical(va) && segment == 2) store<u32>(L.FAULT_VECTOR, 12);
   return 0;
