@@ -36,7 +36,7 @@ import { silent, type Log } from '../base/log.ts';
 import type { BlockBackend, CharBackend, EntropyBackend } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
 import { resetDevice, type Device } from '../machine/device.ts';
-import type { IrqLine } from '../machine/irq.ts';
+import { pulse, type IrqLine } from '../machine/irq.ts';
 import { LOW_RAM_LIMIT, Memory } from '../machine/memory.ts';
 import { Machine } from '../machine/machine.ts';
 import type { Accelerator, VCpu } from '../machine/vcpu.ts';
@@ -155,6 +155,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     epochMs: options.epochMs,
     acknowledge: () => apic.acknowledge(),
     time: clock,
+    fpuError: () => pulse(isa(13)),
     get cr8() {
       return BigInt(apic.cr8);
     },

@@ -25,6 +25,8 @@ export interface VCpuHost {
   readonly time: TimeScale;
   /** Wall-clock time at guest time 0, in milliseconds since 1970. */
   readonly epochMs: number;
+  /** FERR#: an x87 exception while CR0.NE is clear. SDM vol. 1, 8.7.2. */
+  fpuError(): void;
   /** Random bytes from the host, for RDRAND and RDSEED. */
   random(): bigint;
   /** Task priority (CR8), 0 to 15, kept by the interrupt controller. */

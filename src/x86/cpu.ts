@@ -312,6 +312,12 @@ export class Cpu implements VCpu {
     this.#executed++;
     let vector = state.u32(L.FAULT_VECTOR);
     const error = state.u32(L.FAULT_ERROR);
+    if (vector === F.FPU_ERROR) {
+      // The processor waits before the instruction until the interrupt that this causes comes.
+      this.host.fpuError();
+      this.halt();
+      return false;
+    }
     if (vector === F.UNIT_OFF) vector = this.#unitFault(error);
     this.interrupt(vector, HAS_ERROR.has(vector) ? error : undefined, 'exception');
     return false;

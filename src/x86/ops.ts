@@ -498,9 +498,13 @@ export abstract class Ops {
     return value;
   }
 
-  /** Linear address of a code offset: CS base is zero in 64-bit code; elsewhere its limit is checked. */
+  /** Linear address of a code offset: CS base is zero in 64-bit code. Faults beyond CS's limit or when not canonical. */
   codeAddress(offset: Node): Node {
-    if (this.long) return offset;
+    if (this.long) {
+      const canonical = this.sar(this.shl(offset, this.const(16)), this.const(16));
+      this.if(this.ne(canonical, offset), () => this.fault(GP, this.const(0)));
+      return offset;
+    }
     this.if(this.b.op('i64.gt_u', offset, this.wide(this.state32(L.SEG_LIMIT + 4))), () => this.fault(GP, this.const(0)));
     return this.cut(this.add(offset, this.state64(L.SEG_BASE + 8)), 32);
   }

@@ -1,11 +1,9 @@
 /** A processor on the bench: long mode over identity-mapped 4 KiB pages, an IDT whose gates lead where a test wants. */
-import { readFileSync } from 'node:fs';
 import { Bus } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
 import type { VCpuHost } from '../../src/machine/vcpu.ts';
 import { interpreter } from '../../src/x86/accelerator.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
-import { buildRuntime } from '../../scripts/build-runtime.mjs';
 
 export const PAGE = 4096;
 const GDT = 0x1000;
@@ -40,13 +38,6 @@ const DATA_SEGMENT = { base: 0n, limit: 0xffff_ffff, attributes: 0xc093 };
 const USER_CODE = { base: 0n, limit: 0xffff_ffff, attributes: 0xa0fb };
 const USER_DATA = { base: 0n, limit: 0xffff_ffff, attributes: 0xc0f3 };
 
-/** Compiles the runtime for one test file. */
-export async function compileRuntime(name: string): Promise<WebAssembly.Module> {
-  const output = `build/${name}-test-runtime.wasm`;
-  await buildRuntime('src/x86/runtime/index.ts', output);
-  return new WebAssembly.Module(readFileSync(new URL(`../../${output}`, import.meta.url)));
-}
-
 export const le = (value: number | bigint, bytes: number): number[] =>
   Array.from({ length: bytes }, (_, i) => Number((BigInt(value) >> BigInt(8 * i)) & 0xffn));
 
@@ -73,6 +64,7 @@ export class Bench {
       },
       time: { baseNs: 0, start: 0, rate: 1 },
       epochMs: 0,
+      fpuError() {},
       random: () => 0n,
       cr8: 0n,
       readMsr: () => undefined,

@@ -1,7 +1,8 @@
 /** Code that changes under the processor: by itself, through an alias, by DMA, by a remap; and the decoder's memory running out. */
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import * as L from '../../src/x86/runtime/layout.ts';
-import { Bench, CODE, DATA, P, PAGE, RW, compileRuntime, le } from './bench.ts';
+import { Bench, CODE, DATA, P, PAGE, RW, le } from './bench.ts';
+import { compileRuntime } from './runtime.ts';
 
 const HLT = 0xf4;
 const EAX = 0;
@@ -11,7 +12,7 @@ const RELOAD_CR3 = [0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8];
 
 let bench: Bench;
 beforeAll(async () => {
-  bench = new Bench(await compileRuntime('engine-code'));
+  bench = new Bench(await compileRuntime());
 }, 300_000);
 beforeEach(() => {
   bench.renew();

@@ -1,7 +1,8 @@
 /** Debug exceptions, interrupt shadows, NMIs and HLT. SDM vol. 3, chapters 6 and 18. */
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import * as L from '../../src/x86/runtime/layout.ts';
-import { Bench, CODE, DATA, STUBS, compileRuntime, le } from './bench.ts';
+import { Bench, CODE, DATA, STUBS, le } from './bench.ts';
+import { compileRuntime } from './runtime.ts';
 
 const TF = 0x100n;
 const IF = 0x200n;
@@ -17,7 +18,7 @@ const NMI = 2;
 
 let bench: Bench;
 beforeAll(async () => {
-  bench = new Bench(await compileRuntime('engine-debug'));
+  bench = new Bench(await compileRuntime());
 }, 300_000);
 beforeEach(() => {
   bench.renew();

@@ -2,7 +2,8 @@
 import { beforeAll, expect, test } from 'vitest';
 import { seededRandom } from '../../src/machine/testing/random.ts';
 import * as L from '../../src/x86/runtime/layout.ts';
-import { Bench, CODE, DATA, PAGE, STACK, compileRuntime, le } from './bench.ts';
+import { Bench, CODE, DATA, PAGE, STACK, le } from './bench.ts';
+import { compileRuntime } from './runtime.ts';
 
 const PROGRAMS = 12;
 const HANDLERS = CODE + 0x3000;
@@ -16,7 +17,7 @@ let pristine: unknown;
 let image: Uint8Array;
 
 beforeAll(async () => {
-  runtime = await compileRuntime('engine-exact');
+  runtime = await compileRuntime();
   bench = new Bench(runtime);
   bench.map(0x200000n, 0xd000_0000, 0x3n); // a device
   bench.mmio.map(0xd000_0000, 0x1000, 'counter', {

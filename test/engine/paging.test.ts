@@ -1,7 +1,8 @@
 /** Paging: rights, error codes, accessed and dirty bits, sizes, and what each flush must drop. SDM vol. 3, chapter 4. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import * as L from '../../src/x86/runtime/layout.ts';
-import { ACCESSED, Bench, CODE, DATA, DIRTY, GLOBAL, LARGE, NX, P, PAGE, RAM, RW, TABLES, US, compileRuntime, le } from './bench.ts';
+import { ACCESSED, Bench, CODE, DATA, DIRTY, GLOBAL, LARGE, NX, P, PAGE, RAM, RW, TABLES, US, le } from './bench.ts';
+import { compileRuntime } from './runtime.ts';
 
 const HLT = 0xf4;
 const PF = 14;
@@ -19,7 +20,7 @@ const READ_TWICE = (between: readonly number[]): number[] => [0x8a, 0x07, ...bet
 
 let bench: Bench;
 beforeAll(async () => {
-  bench = new Bench(await compileRuntime('engine-paging'));
+  bench = new Bench(await compileRuntime());
 }, 300_000);
 beforeEach(() => {
   bench.renew();

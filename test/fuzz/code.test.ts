@@ -2,19 +2,17 @@
  * Random bytes and random instructions as a guest's code in every mode, with descriptor tables and page tables that
  * are half right: the processor must come back within its budget, never throw, and touch nothing beyond the RAM.
  */
-import { readFileSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
-import { buildRuntime } from '../../scripts/build-runtime.mjs';
 import { Bus, type BusDevice } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
 import type { Segment, SegmentName, VCpuHost } from '../../src/machine/vcpu.ts';
 import { interpreter } from '../../src/x86/accelerator.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import * as L from '../../src/x86/runtime/layout.ts';
+import { compileRuntime } from '../engine/runtime.ts';
 import { fuzz, oddNumber, pick, type Random } from './seeds.ts';
 
 const RAM = 2 << 20;
-const RUNTIME = 'build/fuzz-test-runtime.wasm';
 const RUNS = 12;
 /** A run of this many instructions that takes longer than SLOW_MS hangs. */
 const BUDGET = 3000;
@@ -45,9 +43,7 @@ function disturb(): void {
 }
 
 beforeAll(async () => {
-  await buildRuntime('src/x86/runtime/index.ts', RUNTIME);
-  const module = new WebAssembly.Module(readFileSync(new URL(`../../${RUNTIME}`, import.meta.url)));
-  const accelerator = interpreter(module);
+  const accelerator = interpreter(await compileRuntime());
   memory = new Memory(RAM, accelerator.reservedBytes);
   const pio = new Bus('pio');
   const mmio = new Bus('mmio');
@@ -63,6 +59,7 @@ beforeAll(async () => {
     },
     time: { baseNs: 0, start: 0, rate: 1 },
     epochMs: 0,
+    fpuError() {},
     random: () => oddNumber(random),
     cr8: 0n,
     readMsr: (index) => (index & 1 ? undefined : BigInt(index)),

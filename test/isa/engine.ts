@@ -63,6 +63,7 @@ export class EngineCpu {
       acknowledge: () => -1,
       time: { baseNs: 0, start: 0, rate: 1 },
       epochMs: 0,
+      fpuError() {},
       random: () => 0n,
       cr8: 0n,
       readMsr: () => undefined,

@@ -4,7 +4,8 @@ import { buildRuntime } from '../../scripts/build-runtime.mjs';
 import * as L from '../../src/x86/runtime/layout.ts';
 
 const RUNTIME = 'build/segment-limit-test-runtime.wasm';
-const VIOLATION = 1n << 63n;
+/** A refused address is not canonical, so that no access gets through; its low bits stay, for the alignment check. */
+const refused = (address: bigint): boolean => BigInt.asUintN(64, address) >> 47n === 1n << 16n;
 const DATA = 3;
 const LIMIT = 0xfff;
 
@@ -25,13 +26,13 @@ beforeAll(async () => {
   state.setUint32(L.SEG_LIMIT + DATA * 4, LIMIT, true);
 }, 120_000);
 
-test('every offset beyond a segment gives the one address that callers compare with', () => {
+test('every offset beyond a segment gives an address that no access gets through', () => {
   for (let beyond = 1; beyond <= 64; beyond++) {
-    expect(BigInt.asUintN(64, segmented(DATA, BigInt(LIMIT + beyond), 1)), `offset ${beyond} beyond`).toBe(VIOLATION);
+    expect(refused(segmented(DATA, BigInt(LIMIT + beyond), 1)), `offset ${beyond} beyond`).toBe(true);
   }
 });
 
 test('the last byte of a segment is inside it, and an operand may not reach beyond', () => {
   expect(segmented(DATA, BigInt(LIMIT), 1)).toBe(BigInt(LIMIT));
-  expect(BigInt.asUintN(64, segmented(DATA, BigInt(LIMIT), 2))).toBe(VIOLATION);
+  expect(refused(segmented(DATA, BigInt(LIMIT), 2))).toBe(true);
 });

@@ -1,6 +1,6 @@
 /** Transfers of control within a code segment; far ones are system routines. SDM vol. 2. */
 import { CONDITIONS } from '../flags.ts';
-import { RCX, type Ops } from '../ops.ts';
+import { RCX, RSP, type Ops } from '../ops.ts';
 import { row, type Row, type Semantics } from './row.ts';
 
 const hex = (n: number): string => n.toString(16).toUpperCase().padStart(2, '0');
@@ -12,11 +12,13 @@ function loop(more: (o: Ops) => ReturnType<Ops['condition']> | undefined): Seman
     const mask = o.addressMask();
     const counter = o.readGpr(RCX, 64);
     const count = o.and(o.sub(counter, o.const(1)), mask);
-    // A 32-bit count clears the upper half, a 16-bit one keeps it, as any write of that size.
-    o.writeAddressSized(RCX, count);
     const again = o.b.op('i32.eqz', o.isZero(count));
     const condition = more(o);
-    o.branchIf(condition ? o.b.op('i32.and', again, o.b.op('i32.ne', condition, o.b.i32(0))) : again);
+    const taken = condition ? o.b.op('i32.and', again, o.b.op('i32.ne', condition, o.b.i32(0))) : again;
+    if (!o.long) o.if(taken, () => void o.branchTarget()); // a target beyond CS faults before the count changes
+    // A 32-bit count clears the upper half, a 16-bit one keeps it, as any write of that size.
+    o.writeAddressSized(RCX, count);
+    o.branchIf(taken);
   };
 }
 
@@ -41,11 +43,15 @@ export const BRANCH: readonly Row[] = [
     o.push(o.codeOffset(o.nextAddress()), o.size);
     o.jumpTo(to);
   }, near),
-  row('ret', 'C3:', (o) => o.jumpTo(o.codeAddress(o.pop(o.size))), near),
+  row('ret', 'C3:', (o) => {
+    const to = o.codeAddress(o.peek(o.size));
+    o.setStackPointer(o.add(o.readGpr(RSP, 64), o.const(o.size / 8)));
+    o.jumpTo(to);
+  }, near),
   row('ret', 'C2: Iw', (o) => {
-    const to = o.peek(o.size);
-    o.setStackPointer(o.add(o.readGpr(4, 64), o.add(o.get(0), o.const(o.size / 8))));
-    o.jumpTo(o.codeAddress(to));
+    const to = o.codeAddress(o.peek(o.size));
+    o.setStackPointer(o.add(o.readGpr(RSP, 64), o.add(o.get(0), o.const(o.size / 8))));
+    o.jumpTo(to);
   }, near),
   row('loopne', 'E0: Jb', loop((o) => o.condition(5)), { stack64: true, modal: true, addressed: true }),
   row('loope', 'E1: Jb', loop((o) => o.condition(4)), { stack64: true, modal: true, addressed: true }),

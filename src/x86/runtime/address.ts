@@ -59,7 +59,10 @@ export function writeAddressSized(record: u32, register: u32, value: u64): void 
   else store<u64>(register, value & maskOf(flags));
 }
 
-/** Linear address of an offset in a segment; VIOLATION when the segment does not allow it. */
+/**
+ * Linear address of an offset in a segment. When the segment does not allow it, VIOLATION is added; the low bits stay,
+ * since alignment is checked before limits.
+ */
 export function segmented(segment: u32, offset: u64, access: u32): u64 {
   if (load<u32>(L.CODE_MODE) == 2) {
     if (segment < 4) return offset;
@@ -68,7 +71,7 @@ export function segmented(segment: u32, offset: u64, access: u32): u64 {
     return <u64>(<i64>(offset << 16) >> 16) != offset ? VIOLATION : linear;
   }
   const linear = (load<u64>(L.SEG_BASE + (segment << 3)) + offset) & 0xffffffff;
-  return inSegment(segment, <u32>offset, access & 255, (access & 256) != 0) ? linear : VIOLATION;
+  return inSegment(segment, <u32>offset, access & 255, (access & 256) != 0) ? linear : VIOLATION | linear;
 }
 
 /** Limit and type check of an access outside 64-bit code. */

@@ -78,11 +78,13 @@ export function bulkStos(record: u32, bytes: u32): i32 {
 
 /** Outside 64-bit code the whole stretch must pass the segment checks and not wrap, or elements go one by one. */
 function fits(record: u32, source: u64, destination: u64, length: u64, mask: u64): bool {
+  if (load<u32>(L.TLB_READ) == L.TLB + 3 * L.TLB_SET_BYTES) return false; // alignment checks are on
   if (load<u32>(L.CODE_MODE) == 2 && mask == 0xffffffffffffffff) return true;
   if (source + length - 1 > mask || destination + length - 1 > mask) return false;
   if (load<u32>(L.CODE_MODE) == 2) return true;
-  const violation: u64 = 0x8000000000000000;
-  return segmented(<u32>load<u8>(record, L.R_SEGMENT), source + length - 1, 1) != violation && segmented(0, destination + length - 1, 257) != violation;
+  // A violation gives an address that is not canonical.
+  const lastSource = segmented(<u32>load<u8>(record, L.R_SEGMENT), source + length - 1, 1);
+  return ((lastSource | segmented(0, destination + length - 1, 257)) >> 63) == 0;
 }
 
 function advance(record: u32, count: u64, bytes: u32, source: bool): void {

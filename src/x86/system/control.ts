@@ -96,7 +96,10 @@ function writeCr4(cpu: Cpu, value: bigint): boolean {
   return true;
 }
 
+const EXISTS: ReadonlySet<number> = new Set([0, 2, 3, 4, 8]);
+
 const readControl: Routine = (cpu, i) => {
+  if (!EXISTS.has(i.reg)) return cpu.fault(UD);
   if (!privileged(cpu)) return false;
   const { state } = cpu;
   const sources: Record<number, () => bigint> = {
@@ -113,6 +116,7 @@ const readControl: Routine = (cpu, i) => {
 };
 
 const writeControl: Routine = (cpu, i) => {
+  if (!EXISTS.has(i.reg)) return cpu.fault(UD);
   if (!privileged(cpu)) return false;
   const { state } = cpu;
   const value = cpu.long ? state.u64(i.rm) : BigInt(state.u32(i.rm));

@@ -109,7 +109,8 @@ export function cpuid(model: CpuModel, leaf: number, subleaf: number, context: C
       return [features.has('arat') ? 4 : 0, 0, 0, 0];
     case 7:
       if (subleaf !== 0) return NOTHING;
-      return [0, bitsOf(LEAF7_EBX, features), bitsOf(LEAF7_ECX, features), bitsOf(LEAF7_EDX, features)];
+      // Bit 13: FCS and FDS are not kept.
+      return [0, (bitsOf(LEAF7_EBX, features) | (1 << 13)) >>> 0, bitsOf(LEAF7_ECX, features), bitsOf(LEAF7_EDX, features)];
     case 0xb: // one thread, one core
       if (subleaf === 0) return [0, 1, 0x100, context.apicId];
       if (subleaf === 1) return [0, 1, 0x201, context.apicId];

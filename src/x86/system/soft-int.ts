@@ -94,8 +94,7 @@ const enter: Routine = (cpu, i) => {
   const end = stack.pointer;
   const probe = stack.pop(1);
   if (probe === undefined || !stack.push(1, probe)) return false;
-  stack.pointer = frame;
-  stack.keep(RBP);
+  cpu.writeRegister(L.GPR + RBP * 8, i.size, frame);
   stack.pointer = end;
   stack.keep();
   return true;
