@@ -1,6 +1,6 @@
 // Compiles src/x86/runtime (AssemblyScript) to build/runtime.wasm: `node scripts/build-runtime.mjs [entry.ts output.wasm]`.
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { main } from 'assemblyscript/asc';
 
@@ -14,11 +14,53 @@ const FLAGS = (
   `--importMemory --sharedMemory --initialMemory 1 --maximumMemory 65536 --memoryBase ${MEMORY_BASE}`
 ).split(' ');
 
-/** Compiles `entry` to `output`, both relative to the project's root; throws with the compiler's messages when it fails. */
-export async function buildRuntime(entry = 'src/x86/runtime/index.ts', output = 'build/runtime.wasm') {
-  mkdirSync(resolve(root, dirname(output)), { recursive: true });
-  const { error, stderr } = await main([entry, '--outFile', output, ...FLAGS], { readFile, writeFile, listFiles });
+const SOURCES = join(root, 'src/x86/runtime');
+const PRODUCT = { entry: 'src/x86/runtime/index.ts', output: 'build/runtime.wasm' };
+
+/** Latest change of the sources and of this script, in milliseconds. */
+function changed() {
+  const times = readdirSync(SOURCES, { recursive: true }).map((name) => statSync(join(SOURCES, name)).mtimeMs);
+  return Math.max(statSync(fileURLToPath(import.meta.url)).mtimeMs, ...times);
+}
+
+/** Written as a whole: several tests may want the same file at once. */
+function replaceFile(path, write) {
+  const part = `${path}.${process.pid}.${Math.random().toString(36).slice(2)}`;
+  write(part);
+  renameSync(part, path);
+}
+
+/**
+ * Compiles `entry` to `output`, both relative to the project's root, unless it is newer than all sources; rejects with the
+ * compiler's messages when it fails. Compiling takes seconds, so another output of the product's entry is a copy.
+ */
+export async function buildRuntime(entry = PRODUCT.entry, output = PRODUCT.output) {
+  const path = resolve(root, output);
+  const since = new Date();
+  if (existsSync(path) && statSync(path).mtimeMs > changed()) return;
+  mkdirSync(dirname(path), { recursive: true });
+  if (entry === PRODUCT.entry && output !== PRODUCT.output) {
+    await buildRuntime();
+    const product = resolve(root, PRODUCT.output);
+    replaceFile(path, (part) => {
+      const { atime, mtime } = statSync(product);
+      copyFileSync(product, part);
+      utimesSync(part, atime, mtime);
+    });
+    return;
+  }
+  const files = new Map();
+  const { error, stderr } = await main([entry, '--outFile', output, ...FLAGS], {
+    readFile,
+    writeFile: (name, contents) => files.set(name, contents),
+    listFiles,
+  });
   if (error) throw new Error(`asc: ${error.message}\n${stderr.toString()}`);
+  replaceFile(path, (part) => {
+    writeFileSync(part, files.get(output));
+    // A source that was changed meanwhile is newer than this.
+    utimesSync(part, since, since);
+  });
 }
 
 function readFile(name, baseDir) {
@@ -27,10 +69,6 @@ function readFile(name, baseDir) {
   } catch {
     return null;
   }
-}
-
-function writeFile(name, contents, baseDir) {
-  writeFileSync(resolve(root, baseDir, name), contents);
 }
 
 function listFiles(dirname, baseDir) {

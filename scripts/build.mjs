@@ -1,6 +1,6 @@
 // Makes dist/: the bundled command line and, where it exists, the engine's compiled runtime. Does nothing when dist/ is newer
 // than all sources, unless told `--force`.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,6 +21,7 @@ export async function build(force = false) {
   if (!force && existsSync(output) && statSync(output).mtimeMs > Math.max(...inputs)) return;
   mkdirSync(join(root, 'dist'), { recursive: true });
   if (existsSync(runtime)) {
+    if (force) rmSync(join(root, 'build/runtime.wasm'), { force: true });
     const { buildRuntime } = await import('./build-runtime.mjs');
     await buildRuntime();
     copyFileSync(join(root, 'build/runtime.wasm'), join(root, 'dist/runtime.wasm'));
