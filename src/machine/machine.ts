@@ -135,6 +135,8 @@ export class Machine implements Door {
       left -= vcpu.executed - before;
       if (exit.kind === 'shutdown') {
         this.#onReset();
+        // A guest that crashes again and again must not keep the host's events out.
+        await this.#pace.breathe();
         return;
       }
       if (exit.kind === 'halt') {

@@ -2,7 +2,7 @@
 import { seededRandom } from '../../src/machine/testing/random.ts';
 
 /** Seconds for each fuzzer; DAYBREAK_FUZZ_SECONDS asks for more. */
-export const SECONDS = Number(process.env['DAYBREAK_FUZZ_SECONDS'] ?? 12);
+export const SECONDS = Number(process.env['DAYBREAK_FUZZ_SECONDS'] ?? 6);
 /** DAYBREAK_FUZZ_SEED repeats one case. */
 const ONLY = process.env['DAYBREAK_FUZZ_SEED'];
 
