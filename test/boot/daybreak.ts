@@ -1,0 +1,57 @@
+/** Runs `daybreak boot` as a person does: the built program, in a process of its own. */
+import { spawn, spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Makes dist/ when sources are newer. */
+export function buildDaybreak(): void {
+  const { status, stderr } = spawnSync(process.execPath, ['scripts/build.mjs'], { cwd: ROOT, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`the build failed: ${stderr}`);
+}
+
+export interface Ended {
+  /** Exit status; undefined when a signal ended the process itself. */
+  readonly status: number | undefined;
+  /** The serial port's output. */
+  readonly output: string;
+  readonly errors: string;
+  /** From `--stats`; undefined when it ended otherwise. */
+  readonly instructions: number | undefined;
+}
+
+/** What to do when the guest has printed something: a signal to us, or `close`, which closes the pipe it prints to. */
+export interface Reaction {
+  readonly seen: RegExp;
+  readonly action: 'SIGINT' | 'SIGTERM' | 'close';
+}
+
+export function boot(args: readonly string[], reaction?: Reaction): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ['dist/daybreak.js', 'boot', '--stats', ...args], {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, NO_COLOR: '1' },
+    });
+    let output = '';
+    let errors = '';
+    let reacted = false;
+    child.stdout.setEncoding('latin1').on('data', (text: string) => {
+      output += text;
+      if (!reaction || reacted || !reaction.seen.test(output)) return;
+      reacted = true;
+      if (reaction.action === 'close') child.stdout.destroy();
+      else child.kill(reaction.action);
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+    child.on('error', reject);
+    child.on('close', (status) => {
+      const instructions = /^instructions: (\d+)$/m.exec(errors)?.[1];
+      resolve({ status: status ?? undefined, output, errors, instructions: instructions === undefined ? undefined : Number(instructions) });
+    });
+    // A test that gives up takes its machine with it.
+    const kill = () => child.kill('SIGKILL');
+    process.once('exit', kill);
+    child.on('close', () => process.removeListener('exit', kill));
+  });
+}
