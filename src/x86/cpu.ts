@@ -228,7 +228,7 @@ export class Cpu implements VCpu {
 
   /** Runs up to `limit` instructions from `next`; answers whether the last one completed (did not fault). */
   #execute(limit: number): boolean {
-    const { engine, state } = this;
+    const { engine } = this;
     const record = engine.lookup(this.next);
     if (record === 0) return this.#fault();
     const exact = limit < RUN_LIMIT;
