@@ -22,7 +22,7 @@ describe('files', () => {
   });
 
   test('of code have names in kebab case', () => {
-    const wrong = code.filter((path) => !/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|config))?\.(ts|mts|mjs|c)$|\.S$/.test(path.split('/').at(-1)!));
+    const wrong = code.filter((path) => !/^[a-z0-9]+(-[a-z0-9]+)*(\.[a-z]+)*\.(ts|mts|mjs|c)$|\.S$/.test(path.split('/').at(-1)!));
     expect(wrong.filter((path) => !path.endsWith('.d.mts'))).toEqual([]);
   });
 
