@@ -26,8 +26,8 @@ export function assemble(name: string): Uint8Array | undefined {
   const object = join(directory, 'image.o');
   const image = join(directory, 'image.bin');
   try {
-    execFileSync('gcc', ['-c', '-m32', source, '-o', object]);
-    execFileSync('ld', ['-m', 'elf_i386', '-Ttext=0x10000', '-e', 'start', '--oformat', 'binary', '-o', image, object]);
+    execFileSync('gcc', ['-c', '-m64', source, '-o', object]);
+    execFileSync('ld', ['-m', 'elf_x86_64', '-Ttext=0x10000', '-e', 'start', '--oformat', 'binary', '-o', image, object]);
     return readFileSync(image);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
@@ -41,7 +41,7 @@ function words(bytes: Uint8Array): Uint32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = view.getUint32(LOG_POINTER, true);
   if (end < LOG || end > bytes.length) throw new Error(`the log of ${bytes.length} bytes ends at 0x${end.toString(16)}`);
-  return new Uint32Array(bytes.slice(LOG, end).buffer);
+  return new Uint32Array(Uint8Array.from(bytes.subarray(LOG, end)).buffer);
 }
 
 export interface Outcome {
@@ -61,6 +61,7 @@ export function runHere(image: Uint8Array, accelerator: Accelerator): Outcome {
     acknowledge: () => -1,
     time: { baseNs: 0, start: 0, rate: 1 },
     epochMs: 0,
+    fpuError() {},
     random: () => 0n,
     cr8: 0n,
     readMsr: () => undefined,
@@ -96,7 +97,7 @@ export function runInQemu(image: Uint8Array, directory = mkdtempSync(join(tmpdir
       ...['-machine', 'pc,memory-backend=ram', '-object', `memory-backend-file,id=ram,size=${RAM_BYTES},mem-path=${ram},share=on`],
       ...['-device', `isa-debug-exit,iobase=${EXIT_PORT},iosize=1`],
     ];
-    const { error, status, stderr } = spawnSync(QEMU, options, { timeout: 120_000, encoding: 'utf8' });
+    const { error, status, stderr } = spawnSync(QEMU, options, { timeout: 60_000, encoding: 'utf8' });
     if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') return undefined;
     if (error) throw error;
     // The device ends QEMU with status 2 · value + 1.

@@ -20,11 +20,6 @@
         .set INNER2, 0x44000
         .set OUTER, 0x9000       /* of the code under test */
 
-        .macro put value
-        movl \value, %eax
-        stosl
-        .endm
-
 main:
         .code16
         lgdtl pristine_gdtr - start
@@ -161,13 +156,6 @@ resume:
         mov $0, %al
         out %al, %dx
         hlt
-
-        .macro op name
-\name:
-        .endm
-        .macro done
-        int $0x81
-        .endm
 
         /* What is done with the selector in AX. DS to GS: DATA3. */
         op op_jmp
@@ -316,77 +304,7 @@ ints:
         .endr
 
         /* Handlers of vectors 0 to 31 and 0x80 up to 0x8f: word frames of 32 bits, all to `handler` */
-        .balign 16
-stubs:
-        .set n, 0
-        .rept 0x90
-        .balign 16
-        .if !(n == 8 || (n >= 10 && n <= 14) || n == 17)
-        push $-1
-        .endif
-        .byte 0x68
-        .long n
-        .byte 0xe9
-        .long handler - (. + 4)
-        .set n, n + 1
-        .endr
-
-handler:
-        pusha
-        mov %ds, %ebx
-        mov %es, %ecx
-        mov $DATA0, %eax
-        mov %eax, %ds
-        mov %eax, %es
-        cld
-        mov LOGP, %edi
-        put v_op
-        put v_cpl
-        put v_sel
-        put 0x20(%esp)           /* vector */
-        put 0x24(%esp)           /* error code */
-        put 0x28(%esp)           /* EIP */
-        put 0x2c(%esp)           /* CS */
-        mov 0x30(%esp), %eax     /* EFLAGS but RF */
-        and $~0x10000, %eax
-        stosl
-        put 0x34(%esp)           /* ESP */
-        put 0x38(%esp)           /* SS */
-        put 0x3c(%esp)           /* in virtual-8086 mode: ES, DS */
-        put 0x40(%esp)
-        put 0x1c(%esp)           /* EAX */
-        put 0x18(%esp)
-        put 0x14(%esp)
-        put 0x08(%esp)           /* EBP */
-        put %ebx
-        put %ecx
-        put %fs
-        put %gs
-        put %ss
-        put %esp
-        str %eax
-        stosl
-        sldt %eax
-        stosl
-        mov %cr0, %eax
-        stosl
-        mov %dr6, %eax
-        stosl
-        xor %eax, %eax
-        mov %eax, %dr6
-        /* What has been pushed */
-        mov $0, %ebp
-1:      mov dumps(, %ebp, 8), %esi
-        mov dumps + 4(, %ebp, 8), %ecx
-        rep movsl
-        inc %ebp
-        cmp $(dumps_end - dumps) / 8, %ebp
-        jb 1b
-        mov %edi, LOGP
-        mov $STACK0, %esp
-        push $2
-        popf
-        jmp resume
+#include "handler.S"
 
         .balign 4
 dumps:
@@ -467,18 +385,6 @@ farptr: .long 0
         .word 0
 farptr16: .word 0, 0
         .balign 4
-
-        /* base, limit, attributes as in a VMCS: type, S, DPL, P, L, D/B, G */
-        .macro descriptor base, limit, attributes
-        .word (\limit) & 0xffff, (\base) & 0xffff
-        .byte ((\base) >> 16) & 0xff, (\attributes) & 0xff
-        .byte (((\attributes) >> 8) & 0xf0) | (((\limit) >> 16) & 0xf), ((\base) >> 24) & 0xff
-        .endm
-        .macro gate selector, offset, attributes, parameters=0
-        .word (\offset) & 0xffff, \selector
-        .byte \parameters, (\attributes) & 0xff
-        .word (\offset) >> 16
-        .endm
 
 pristine_gdtr:
         .word pristine_gdt_end - pristine_gdt - 1
