@@ -117,6 +117,12 @@ describe('the plain way', () => {
     expect(archive.requests).toEqual(['dists/unstable/InRelease']);
   });
 
+  test('several at once in one cache do not disturb each other', async () => {
+    const files = new NodeFiles();
+    const [first, ...others] = await Promise.all([prepare({}, files), prepare({}, files), prepare({}, files)]);
+    for (const other of others) expect(other).toEqual(first);
+  });
+
   test('two builds of the same state in different caches give the same bytes', async () => {
     const first = await prepare();
     expect((await prepare({ cacheDirectory: join(directory, 'other') })).initramfs).toEqual(first.initramfs);
