@@ -26,6 +26,9 @@ export interface Reaction {
   readonly action: 'SIGINT' | 'SIGTERM' | 'close';
 }
 
+/** A guest may print for an hour. */
+const LOOKED_AT = 1 << 16;
+
 export function boot(args: readonly string[], reaction?: Reaction): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['dist/daybreak.js', 'boot', '--stats', ...args], {
@@ -38,7 +41,7 @@ export function boot(args: readonly string[], reaction?: Reaction): Promise<Ende
     let reacted = false;
     child.stdout.setEncoding('latin1').on('data', (text: string) => {
       output += text;
-      if (!reaction || reacted || !reaction.seen.test(output)) return;
+      if (!reaction || reacted || !reaction.seen.test(output.slice(-LOOKED_AT))) return;
       reacted = true;
       if (reaction.action === 'close') child.stdout.destroy();
       else child.kill(reaction.action);
