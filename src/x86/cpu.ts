@@ -416,14 +416,27 @@ export class Cpu implements VCpu {
 
   /** The operand in ModRM.rm, register or memory. */
   readOperand(i: Instruction, bits: number): bigint | undefined {
-    if (i.memory) return this.read(this.address(i, bits / 8), bits / 8);
+    if (i.memory) {
+      const value = this.read(this.address(i, bits / 8), bits / 8);
+      if (value === undefined) this.#stackFault(i);
+      return value;
+    }
     return BigInt.asUintN(bits, this.state.u64(i.rm));
   }
 
   writeOperand(i: Instruction, bits: number, value: bigint): boolean {
-    if (i.memory) return this.write(this.address(i, bits / 8, true), bits / 8, value);
+    if (i.memory) {
+      const done = this.write(this.address(i, bits / 8, true), bits / 8, value);
+      if (!done) this.#stackFault(i);
+      return done;
+    }
     this.writeRegister(i.rm, bits, value);
     return true;
+  }
+
+  /** An address that the segment refused: #SS(0) in place of #GP(0) when it was the stack's. */
+  #stackFault(i: Instruction): void {
+    if (i.segment === SS && this.state.u32(L.FAULT_VECTOR) === F.GP) this.state.setU32(L.FAULT_VECTOR, F.SS);
   }
 
   /** Writes a register at its state address as an instruction of that size does. */

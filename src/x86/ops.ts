@@ -469,6 +469,13 @@ export abstract class Ops {
     this.setStackPointer(pointer);
   }
 
+  /** Outside 64-bit code: faults now if a push of `bits` would. */
+  probePush(bits: number): void {
+    if (this.long) return;
+    const pointer = this.sub(this.readGpr(RSP, 64), this.const(bits / 8));
+    this.translate(this.#checkedStack(pointer, bits / 8, true), bits / 8, true, true, true);
+  }
+
   /** Writes to the stack at an offset pointer, checking SS outside 64-bit code; RSP stays. */
   pushAt(pointer: Node, value: Node, bits: number): void {
     this.writeMemory(this.#checkedStack(pointer, bits / 8, true), bits, value, true);

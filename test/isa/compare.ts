@@ -11,7 +11,7 @@ const SELECTOR_NAMES = ['cs', 'ss', 'ds', 'es', 'fs', 'gs'];
 const GENERAL_PROTECTION = 13;
 const PAGE_FAULT = 14;
 const DEBUG = 1;
-const ADDRESS_FAULTS: ReadonlySet<number> = new Set([12, GENERAL_PROTECTION, PAGE_FAULT]);
+const ADDRESS_FAULTS: ReadonlySet<number> = new Set([12, GENERAL_PROTECTION, PAGE_FAULT, 17]);
 const CODE_64 = 0x33;
 /** CF PF AF ZF SF TF DF OF NT RF AC ID. */
 const COMPARED_FLAGS = 0x25_4dd5;

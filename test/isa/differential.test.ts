@@ -49,5 +49,8 @@ test(`the engine does what the host's processor does, in ${CASES} cases`, { time
   const compared = new Set([...differential.tallies.keys()].map((name) => name.slice(3)));
   console.log(`${differential.judged} cases compared, ${compared.size} encodings; build/isa-coverage.txt has the list`);
   const summary = `${differential.failed} cases differ, of ${failures.length} encodings; build/isa-differences.txt has them all`;
+  // Seen once in some 100,000 cases under load, on either side, never twice; more would be a leak of state between cases.
+  if (differential.onlyInContext.length > 0) console.warn(`only once:\n${differential.onlyInContext.join('\n')}`);
+  expect(differential.onlyInContext.length).toBeLessThanOrEqual(Math.ceil(CASES / 20_000));
   expect(text.slice(0, SHOWN).join('\n'), summary).toBe('');
 });

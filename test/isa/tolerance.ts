@@ -14,7 +14,8 @@ const DEFINES_CONDITIONS =
   /^(f?n?(stcw|stsw|stenv|save|clex|init)|fld(cw|env)|frstor|fx(save|rstor).*|fu?comi?p?p?|ficomp?|ftst|fxam|fprem1?|fsin|fcos|fsincos|fptan)$/;
 
 /** Instructions that touch memory in several pieces, in an order of their own. */
-const PIECEWISE = /^(fx?(n?save|rstor)|f(n?st|ld)env|v?maskmov.*|enter|pusha|popa|callf|retf|iret|int|bound|l[defgs]s|xsave.*|xrstor)$/;
+const PIECEWISE =
+  /^(fx?(n?save|rstor)|f(n?st|ld)env|v?maskmov.*|enter|pusha|popa|callf|jmpf|retf|iret|int|bound|l[defgs]s|xsave.*|xrstor)$/;
 /** Whether an unmasked invalid operation leaves the condition codes alone: SDM says so, AMD sets them. */
 const COMPARES = /^f(u?comi?p{0,2}|icomp?|tst)$/;
 /** MMX and SSE at once: whether a fault comes before or after the change to MMX, and whether a memory operand makes it. */

@@ -34,12 +34,15 @@ export const BRANCH: readonly Row[] = [
     row(`j${name}`, [`${hex(0x70 + code)}: Jb`, `0F ${hex(0x80 + code)}: Jz`], (o) => o.branchIf(o.condition(code)), { stack64: true, modal: true }),
   ),
   row('call', 'E8: Jz', (o) => {
+    o.probePush(o.size);
     if (!o.long) o.branchTarget(); // a target beyond CS faults before anything is pushed
     o.push(o.codeOffset(o.nextAddress()), o.size);
     o.jumpRelative();
   }, near),
   row('call', 'FF /2: Ev', (o) => {
-    const to = target(o);
+    const offset = o.get(0);
+    o.probePush(o.size);
+    const to = o.codeAddress(offset);
     o.push(o.codeOffset(o.nextAddress()), o.size);
     o.jumpTo(to);
   }, near),

@@ -125,10 +125,9 @@ function double(direction: 'left' | 'right'): Semantics {
     let result: Node;
     let carry: Node;
     if (bits === 16) {
-      // 16-bit counts reach 31: the filled-in operand is followed by the destination again.
-      const chain = left
-        ? o.or(o.or(o.shl(a, o.const(32)), o.shl(fill, o.const(16))), a)
-        : o.or(o.or(o.shl(a, o.const(32)), o.shl(fill, o.const(16))), a);
+      // 16-bit counts reach 31: the filled-in operand comes again.
+      const twice = o.or(o.shl(fill, o.const(16)), fill);
+      const chain = left ? o.or(o.shl(a, o.const(32)), twice) : o.or(o.shl(twice, o.const(16)), a);
       result = left ? o.cut(o.shr(chain, o.sub(o.const(32), count)), 16) : o.cut(o.shr(chain, count), 16);
       carry = left ? bit(o, chain, o.sub(o.const(48), count)) : bit(o, chain, o.sub(count, o.const(1)));
     } else {

@@ -54,8 +54,8 @@ const lods = (o: Ops): void => {
 };
 
 const cmps = (o: Ops): void => {
-  const a = o.readMemory(source(o), o.size);
   const b = o.readMemory(destination(o), o.size);
+  const a = o.readMemory(source(o), o.size);
   advance(o, RSI);
   advance(o, RDI);
   o.flagsSub(a, b, o.cut(o.sub(a, b)));

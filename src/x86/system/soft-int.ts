@@ -1,6 +1,6 @@
 /** Interrupts that programs ask for, BOUND, and the stack instructions too odd for the handlers. SDM vol. 2. */
 import type { Cpu } from '../cpu.ts';
-import { BP, BR, DB, GP, OVERFLOW, UD } from '../faults.ts';
+import { BP, BR, DB, GP, OVERFLOW, PAGE_FAULT, UD } from '../faults.ts';
 import { IF, IOPL, NT, OF, TF, VIF, VM } from '../flags.ts';
 import * as L from '../runtime/layout.ts';
 import { TR } from '../state.ts';
@@ -93,7 +93,12 @@ const enter: Routine = (cpu, i) => {
   // The place that RSP ends at must be writable, though nothing is written.
   const end = stack.pointer;
   const probe = stack.pop(1);
-  if (probe === undefined || !stack.push(1, probe)) return false;
+  if (probe === undefined) {
+    // It is a write that failed, though only a read was tried.
+    if (state.u32(L.FAULT_VECTOR) === PAGE_FAULT) state.setU32(L.FAULT_ERROR, state.u32(L.FAULT_ERROR) | 2);
+    return false;
+  }
+  if (!stack.push(1, probe)) return false;
   cpu.writeRegister(L.GPR + RBP * 8, i.size, frame);
   stack.pointer = end;
   stack.keep();
