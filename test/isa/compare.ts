@@ -78,6 +78,8 @@ export function differences(native: Result, engine: Result, tolerance: Tolerance
   // A kernel can be made to take the same fault again and again.
   if (native.kind === 'timeout' && engine.kind === 'fault') return found;
   if (tolerance.anyAlignment && engine.vector === GENERAL_PROTECTION) return found;
+  // Whether every piece is checked for alignment (vector 17) is no manual's business.
+  if (tolerance.piecewise && native.vector === 17 && engine.kind === 'end') return found;
   report('outcome', native.kind, engine.kind);
   if (native.kind === 'timeout' || found.length > 0) {
     if (native.kind !== engine.kind) found.push(`native ${outcome(native)}`, `engine ${outcome(engine)}`);

@@ -208,6 +208,11 @@ export const DIFFERENCES: readonly Difference[] = [
     covers: (qemu, here) => here.operation === 'popfl_' && ((here.words[FLAGS_WORD]! ^ qemu.words[FLAGS_WORD]!) & ~0x180000) === 0,
   },
   {
+    why: 'QEMU does not check limits in real mode',
+    images: ['real'],
+    covers: (_, here) => /^(far_beyond|far_return_beyond|word_at_end)$/.test(here.operation),
+  },
+  {
     why: 'QEMU does not check limits in virtual-8086 mode',
     images: ['virtual'],
     covers: (_, here) =>

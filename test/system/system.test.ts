@@ -11,7 +11,7 @@ const SHOWN = 20;
 function operationsOf(image: string): string[] {
   const text = readFileSync(new URL(`${image}.S`, import.meta.url), 'utf8').replaceAll(/\/\*.*?\*\//gs, '');
   const names = [...text.slice(text.indexOf('\nops:'), text.indexOf('\nops_end:')).matchAll(/[a-z]\w*/g)].map(([name]) => name);
-  return names.filter((name) => !['ops', 'long', 'operations', 'narrow_ops'].includes(name));
+  return names.filter((name) => !['ops', 'long', 'word', 'start', 'operations', 'narrow_ops'].includes(name));
 }
 
 function casesOf(image: string, log: Uint32Array, words: number): Case[] {
@@ -32,6 +32,7 @@ const IMAGES: [image: string, what: string, words: number][] = [
   ['protected', 'protected mode: descriptors, gates and tasks', 116],
   ['long', 'long mode: descriptors and gates', 154],
   ['virtual', 'virtual-8086 mode', 64],
+  ['real', 'real mode', 45],
 ];
 
 test.for(IMAGES)(

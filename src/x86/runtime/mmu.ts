@@ -546,7 +546,7 @@ export function hostForWrite(va: u64, bytes: u32): u32 {
  * USER and IMPLICIT bits. Copies between SCRATCH-like memory at `at` and the linear address; 0 with the fault recorded.
  */
 export function systemRead(va: u64, at: u32, bytes: u32, access: u32): i32 {
-  if (!canonical(va)) return <i32>addressFault(0);
+  if (!canonical(va) || !canonical(legacyWrap(va + bytes - 1))) return <i32>addressFault(0);
   if (access & USER && misaligned(va, bytes)) return 0;
   const first = walk(va, access);
   if (first == NONE) return 0;
@@ -563,7 +563,7 @@ export function systemRead(va: u64, at: u32, bytes: u32, access: u32): i32 {
 }
 
 export function systemWrite(va: u64, at: u32, bytes: u32, access: u32): i32 {
-  if (!canonical(va)) return <i32>addressFault(0);
+  if (!canonical(va) || !canonical(legacyWrap(va + bytes - 1))) return <i32>addressFault(0);
   if (access & USER && misaligned(va, bytes)) return 0;
   const first = walk(va, access | WRITE);
   if (first == NONE) return 0;
