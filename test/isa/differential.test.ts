@@ -15,7 +15,6 @@ const SEED = Number(process.env['DAYBREAK_SEED'] ?? 1);
 /** A regular expression for mnemonics, to look at some instructions only. */
 const ONLY = new RegExp(process.env['DAYBREAK_ONLY'] ?? '');
 const MODES = (process.env['DAYBREAK_MODES'] ?? '64,32,16').split(',').map(Number) as Mode[];
-const SHOWN = 20;
 
 const RUNTIME = 'build/test-runtime.wasm';
 
