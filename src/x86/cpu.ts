@@ -385,7 +385,7 @@ export class Cpu implements VCpu {
 
   get rflags(): number {
     const { state } = this;
-    return (state.u32(L.RFLAGS) & ~ARITHMETIC) | joinFlags(state.u64(L.FLAG_RES), state.u32(L.FLAG_AUX)) | 2;
+    return (state.u32(L.RFLAGS) & ~ARITHMETIC) | joinFlags(state.u32(L.FLAG_RES), state.u32(L.FLAG_RES + 4), state.u32(L.FLAG_AUX)) | 2;
   }
 
   set rflags(value: number) {

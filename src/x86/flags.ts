@@ -32,13 +32,13 @@ export function splitFlags(flags: number): { result: bigint; aux: number } {
   return flags & ZF ? { result: 0n, aux: (flags ^ ZF ^ PF) & (ARITHMETIC ^ ZF) } : { result: 1n, aux: flags & (ARITHMETIC ^ ZF) };
 }
 
-/** The arithmetic flags that the kept form stands for. */
-export function joinFlags(result: bigint, aux: number): number {
-  let parity = Number(result & 0xffn);
+/** The arithmetic flags that the kept form stands for; the result in halves. */
+export function joinFlags(low: number, high: number, aux: number): number {
+  let parity = low & 0xff;
   parity ^= parity >> 4;
   parity ^= parity >> 2;
   parity ^= parity >> 1;
-  return ((parity & 1 ? 0 : PF) | (result === 0n ? ZF : 0) | (result & (1n << 63n) ? SF : 0)) ^ aux;
+  return ((parity & 1 ? 0 : PF) | ((low | high) === 0 ? ZF : 0) | ((high | 0) < 0 ? SF : 0)) ^ aux;
 }
 
 /** Condition codes in encoding order; odd ones are the negation of the even one before. */

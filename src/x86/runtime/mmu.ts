@@ -541,19 +541,26 @@ export function hostForWrite(va: u64, bytes: u32): u32 {
   return host;
 }
 
+/** In long mode the processor's own accesses have all 64 bits, from compatibility code too. */
+// @ts-ignore: decorator
+@inline
+function systemWrap(va: u64): u64 {
+  return load<u32>(L.EFER) & EFER_LMA ? va : va & 0xffffffff;
+}
+
 /**
  * For the processor's own accesses (descriptor tables, exception frames) and the system routines: `access` in WRITE,
  * USER and IMPLICIT bits. Copies between SCRATCH-like memory at `at` and the linear address; 0 with the fault recorded.
  */
 export function systemRead(va: u64, at: u32, bytes: u32, access: u32): i32 {
-  if (!canonical(va) || !canonical(legacyWrap(va + bytes - 1))) return <i32>addressFault(0);
+  if (!canonical(va) || !canonical(systemWrap(va + bytes - 1))) return <i32>addressFault(0);
   if (access & USER && misaligned(va, bytes)) return 0;
   const first = walk(va, access);
   if (first == NONE) return 0;
   const rest = min<u32>(bytes, 0x1000 - (<u32>va & 0xfff));
   let second: u64 = 0;
   if (rest < bytes) {
-    second = walk(legacyWrap(va + rest), access);
+    second = walk(systemWrap(va + rest), access);
     if (second == NONE) return 0;
   }
   if (!(access & IMPLICIT)) noteWatched(va, bytes, false);
@@ -563,14 +570,14 @@ export function systemRead(va: u64, at: u32, bytes: u32, access: u32): i32 {
 }
 
 export function systemWrite(va: u64, at: u32, bytes: u32, access: u32): i32 {
-  if (!canonical(va) || !canonical(legacyWrap(va + bytes - 1))) return <i32>addressFault(0);
+  if (!canonical(va) || !canonical(systemWrap(va + bytes - 1))) return <i32>addressFault(0);
   if (access & USER && misaligned(va, bytes)) return 0;
   const first = walk(va, access | WRITE);
   if (first == NONE) return 0;
   const rest = min<u32>(bytes, 0x1000 - (<u32>va & 0xfff));
   let second: u64 = 0;
   if (rest < bytes) {
-    second = walk(legacyWrap(va + rest), access | WRITE);
+    second = walk(systemWrap(va + rest), access | WRITE);
     if (second == NONE) return 0;
   }
   if (!(access & IMPLICIT)) noteWatched(va, bytes, true);

@@ -64,7 +64,7 @@ function transfer(cpu: Cpu, i: Instruction, pointer: FarPointer | undefined, cal
   if (!known || dpl(attributes) < cpu.cpl || dpl(attributes) < (selector & 3) || (task && selector & 4)) return cpu.fault(GP, error);
   if (!(attributes & ATTR_P)) return cpu.fault(NP, error);
   if (task) return switchTask(cpu, selector, descriptor, call ? 'call' : 'jump', 0);
-  if (type === TASK_GATE) return throughTaskGate(cpu, Number((descriptor.raw >> 16n) & 0xffffn), call);
+  if (type === TASK_GATE) return throughTaskGate(cpu, descriptor.low >>> 16, call);
   const gate = readGate(cpu, selector, descriptor, call);
   return gate !== undefined && (call ? callThroughGate(cpu, gate) : jumpThroughGate(cpu, gate));
 }
@@ -112,8 +112,7 @@ interface Gate {
 function readGate(cpu: Cpu, gateSelector: number, gate: Descriptor, call: boolean): Gate | undefined {
   const { state } = cpu;
   const wide = cpu.longModeActive;
-  const low = Number(gate.raw & 0xffffffffn);
-  const high = Number(gate.raw >> 32n);
+  const { low, high } = gate;
   const fail = (vector: number, error: number): undefined => void cpu.fault(vector, error & 0xfffc);
   const bytes = wide ? 8 : (gate.attributes & 15) === CALL_GATE_16 ? 2 : 4;
   let offset = BigInt(bytes === 2 ? low & 0xffff : ((high & 0xffff0000) | (low & 0xffff)) >>> 0);

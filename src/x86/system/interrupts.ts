@@ -6,7 +6,7 @@ import * as L from '../runtime/layout.ts';
 import { ATTR_CODE, ATTR_CONFORMING, ATTR_DB, ATTR_L, ATTR_P, ATTR_S, CS, SS, TR, dpl } from '../state.ts';
 import { IMPLICIT } from './access.ts';
 import { deliverLegacy } from './legacy-interrupts.ts';
-import { isNull, readDescriptor, setNull, setSegment } from './segments.ts';
+import { isNull, markAccessed, readDescriptor, setNull, setSegment } from './segments.ts';
 
 export type InterruptKind = 'exception' | 'external' | 'software';
 
@@ -37,15 +37,19 @@ export function deliverOnce(cpu: Cpu, vector: number, error: number | undefined,
   return done;
 }
 
-const u64 = (x: bigint): bigint => BigInt.asUintN(64, x);
+/** Whether an address is canonical, by its upper 32 bits. */
+function canonicalHalf(high: number): boolean {
+  const sign = (high | 0) >> 15;
+  return sign === 0 || sign === -1;
+}
 
-/** One delivery through a 64-bit gate; false with a fault recorded. */
+/** One delivery through a 64-bit gate; false with a fault recorded. Sums need not be cut: WebAssembly and `State` do. */
 function deliverLong(cpu: Cpu, vector: number, error: number | undefined, kind: InterruptKind): boolean {
   const { state } = cpu;
   const external = kind === 'software' ? 0 : 1;
   const gateError = vector * 8 + 2 + external;
   if (vector * 16 + 15 > state.u32(L.IDTR_LIMIT)) return cpu.fault(GP, gateError);
-  if (!cpu.engine.runtime.systemRead(u64(state.u64(L.IDTR_BASE) + BigInt(vector * 16)), L.TRANSFER, 16, IMPLICIT)) return false;
+  if (!cpu.engine.runtime.systemRead(state.u64(L.IDTR_BASE) + BigInt(vector * 16), L.TRANSFER, 16, IMPLICIT)) return false;
   const low = state.u32(L.TRANSFER);
   const middle = state.u32(L.TRANSFER + 4);
   const high = state.u32(L.TRANSFER + 8);
@@ -53,7 +57,9 @@ function deliverLong(cpu: Cpu, vector: number, error: number | undefined, kind: 
   if (type !== 14 && type !== 15) return cpu.fault(GP, gateError);
   if (kind === 'software' && ((middle >>> 13) & 3) < cpu.cpl) return cpu.fault(GP, gateError);
   if (!(middle & 0x8000)) return cpu.fault(NP, gateError);
-  const target = BigInt(((middle & 0xffff0000) | (low & 0xffff)) >>> 0) | (BigInt(high) << 32n);
+  // The offset in one piece, where the gate has it in three.
+  state.setU32(L.TRANSFER + 4, (middle & 0xffff0000) | (low & 0xffff));
+  const target = state.u64(L.TRANSFER + 4);
   const selector = low >>> 16;
   const ist = middle & 7;
   if (isNull(selector)) return cpu.fault(GP, external);
@@ -68,6 +74,8 @@ function deliverLong(cpu: Cpu, vector: number, error: number | undefined, kind: 
   if (!(attributes & ATTR_S) || !(attributes & ATTR_CODE) || level > cpu.cpl) return cpu.fault(GP, selectorError);
   if (!(attributes & ATTR_P)) return cpu.fault(NP, selectorError);
   if (!(attributes & ATTR_L) || attributes & ATTR_DB) return cpu.fault(GP, selectorError);
+  if (!canonicalHalf(high)) return cpu.fault(GP, external);
+  if (!markAccessed(cpu, code)) return false;
   const inner = !(attributes & ATTR_CONFORMING) && level < cpu.cpl;
   const cpl = attributes & ATTR_CONFORMING ? cpu.cpl : level;
 
@@ -75,12 +83,10 @@ function deliverLong(cpu: Cpu, vector: number, error: number | undefined, kind: 
   if (ist || inner) {
     const at = ist ? 28 + ist * 8 : 4 + level * 8;
     if (at + 7 > state.limit(TR)) return cpu.fault(TS, (state.selector(TR) & 0xfffc) | external);
-    const pointer = cpu.read(u64(state.base(TR) + BigInt(at)), 8, IMPLICIT);
-    if (pointer === undefined) return false;
-    stack = pointer;
-  }
-  stack &= ~0xfn;
-  if (u64(BigInt.asIntN(48, stack)) !== stack) return cpu.fault(STACK_FAULT, external);
+    if (!cpu.engine.runtime.systemRead(state.base(TR) + BigInt(at), L.TRANSFER, 8, IMPLICIT)) return false;
+    if (!canonicalHalf(state.u32(L.TRANSFER + 4))) return cpu.fault(STACK_FAULT, external);
+    stack = state.u64(L.TRANSFER);
+  } else if (!canonicalHalf(state.u32(L.GPR + 4 * 8 + 4))) return cpu.fault(STACK_FAULT, external);
 
   // The frame, lowest address first
   const flags = cpu.rflags;
@@ -89,18 +95,23 @@ function deliverLong(cpu: Cpu, vector: number, error: number | undefined, kind: 
     state.setU64(at, value);
     at += 8;
   };
-  if (error !== undefined) put(BigInt(error));
+  const putWord = (value: number): void => {
+    state.setU32(at, value);
+    state.setU32(at + 4, 0);
+    at += 8;
+  };
+  if (error !== undefined) putWord(error);
   put(cpu.ip);
-  put(BigInt(state.selector(CS)));
+  putWord(state.selector(CS));
   // RF is set in the image of a fault, so that an instruction breakpoint does not fire again.
-  put(BigInt(kind === 'exception' && vector !== 1 && vector !== 3 && vector !== 4 ? flags | RF : flags));
+  putWord(kind === 'exception' && vector !== 1 && vector !== 3 && vector !== 4 ? flags | RF : flags);
   put(state.gpr(4));
-  put(BigInt(state.selector(SS)));
+  putWord(state.selector(SS));
   const bytes = at - L.TRANSFER;
-  const pointer = u64(stack - BigInt(bytes));
+  // The stack is aligned to 16 bytes first.
+  const pointer = (stack & ~0xfn) - BigInt(bytes);
   if (!cpu.engine.runtime.systemWrite(pointer, L.TRANSFER, bytes, cpl === 3 ? 4 : 0)) return false;
 
-  if (u64(BigInt.asIntN(48, target)) !== target) return cpu.fault(GP, external);
   setSegment(cpu, CS, (selector & ~3) | cpl, code);
   state.setU32(L.CPL, cpl);
   if (inner) setNull(cpu, SS, cpl);

@@ -41,11 +41,11 @@ function returnFromWide(cpu: Cpu, i: Instruction): boolean {
   const pointer = state.gpr(RSP);
   if (!canonical(pointer)) return cpu.fault(STACK_FAULT, 0);
   if (!cpu.engine.runtime.systemRead(pointer, L.TRANSFER, bytes * 5, cpl === 3 ? USER : 0)) return false;
-  const at = (n: number): bigint => BigInt.asUintN(size, state.u64(L.TRANSFER + n * bytes));
-  const offset = at(0);
+  const offset = size === 64 ? state.u64(L.TRANSFER) : BigInt.asUintN(size, state.u64(L.TRANSFER));
   const selector = state.u16(L.TRANSFER + bytes);
   const image = state.u32(L.TRANSFER + bytes * 2) & (size === 16 ? 0xffff : 0xffffffff);
-  const stackPointer = at(3);
+  const at = state.u64(L.TRANSFER + bytes * 3);
+  const stackPointer = size === 64 ? at : BigInt.asUintN(size, at);
   const stackSelector = state.u16(L.TRANSFER + bytes * 4);
 
   const code = returnCode(cpu, selector);

@@ -15,17 +15,17 @@ export interface Descriptor {
   readonly limit: number;
   /** As a VMCS access-rights field. */
   readonly attributes: number;
-  readonly raw: bigint;
+  /** As it is in memory. */
+  readonly low: number;
+  readonly high: number;
 }
 
-export function parseDescriptor(address: bigint, raw: bigint): Descriptor {
-  const low = Number(raw & 0xffffffffn);
-  const high = Number(raw >> 32n);
+export function parseDescriptor(address: bigint, low: number, high: number): Descriptor {
   const base = ((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff000000)) >>> 0;
   const attributes = ((high >>> 8) & 0xff) | ((high >>> 8) & 0xf000);
   const limit20 = (low & 0xffff) | (high & 0xf0000);
   const limit = attributes & ATTR_G ? ((limit20 << 12) | 0xfff) >>> 0 : limit20;
-  return { address, base: BigInt(base), limit, attributes, raw };
+  return { address, base: BigInt(base), limit, attributes, low, high };
 }
 
 export const isNull = (selector: number): boolean => (selector & 0xfffc) === 0;
@@ -41,8 +41,8 @@ export function readDescriptor(cpu: Cpu, selector: number, vector = GP): Descrip
     return undefined;
   }
   const address = (local ? state.base(LDTR) : state.u64(L.GDTR_BASE)) + BigInt(index);
-  const raw = cpu.read(BigInt.asUintN(64, address), 8, IMPLICIT);
-  return raw === undefined ? undefined : parseDescriptor(address, raw);
+  if (!cpu.engine.runtime.systemRead(address, L.TRANSFER, 8, IMPLICIT)) return undefined;
+  return parseDescriptor(address, state.u32(L.TRANSFER), state.u32(L.TRANSFER + 4));
 }
 
 /** The upper half of a 16-byte system descriptor: bits 63–32 of its base. */
@@ -53,7 +53,7 @@ export function readBaseHigh(cpu: Cpu, descriptor: Descriptor): bigint | undefin
 /** Sets the accessed bit of a code or data descriptor in memory. */
 export function markAccessed(cpu: Cpu, descriptor: Descriptor): boolean {
   if (descriptor.attributes & 1) return true;
-  return cpu.write(descriptor.address + 5n, 1, ((descriptor.raw >> 40n) & 0xffn) | 1n, IMPLICIT);
+  return cpu.write(descriptor.address + 5n, 1, BigInt(((descriptor.high >>> 8) & 0xff) | 1), IMPLICIT);
 }
 
 /** Fills a segment register's descriptor cache. */

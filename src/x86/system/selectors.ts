@@ -60,7 +60,7 @@ const loadAccessRights: Routine = (cpu, i) => {
   const descriptor = examine(cpu, i, cpu.longModeActive ? LAR_LONG : LAR_LEGACY);
   if (descriptor === undefined) return false;
   if (descriptor === 'none') return setZero(cpu, false);
-  cpu.writeRegister(i.reg, i.size, (descriptor.raw >> 32n) & 0xffff00n);
+  cpu.writeRegister(i.reg, i.size, BigInt(descriptor.high & 0xffff00));
   return setZero(cpu, true);
 };
 
@@ -182,7 +182,7 @@ const loadTaskRegister: Routine = (cpu, i) => {
   if (isNull(selector)) return cpu.fault(GP, 0);
   const descriptor = systemDescriptor(cpu, selector, cpu.longModeActive ? [TSS_32] : [TSS_16, TSS_32]);
   if (!descriptor) return false;
-  if (!cpu.write(descriptor.address + 5n, 1, ((descriptor.raw >> 40n) & 0xffn) | BigInt(BUSY), IMPLICIT)) return false;
+  if (!cpu.write(descriptor.address + 5n, 1, BigInt(((descriptor.high >>> 8) & 0xff) | BUSY), IMPLICIT)) return false;
   setSystemSegment(cpu, TR, selector, descriptor, descriptor.attributes | BUSY);
   return true;
 };
