@@ -131,9 +131,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
 
   // Processor and interrupt controllers
   const apicBus = new SystemApicBus();
-  // eslint-disable-next-line prefer-const -- the processor and its interrupt controller name each other
+  // The processor and its interrupt controllers name each other.
   let vcpu!: VCpu;
-  // eslint-disable-next-line prefer-const
   let pic!: I8259;
   const apic = new LocalApic({
     id: 0,

@@ -447,12 +447,6 @@ export class Cpu implements VCpu {
     else state.setU64(address, BigInt.asUintN(bits, value));
   }
 
-  /** Changes CPL and with it the TLB in use. */
-  setCpl(cpl: number): void {
-    this.state.setU32(L.CPL, cpl);
-    this.engine.runtime.selectTlb();
-  }
-
   /** To be called when CS, CR0, EFER or XCR0 and CR4 bits that modes depend on have changed. */
   updateMode(): void {
     const { state } = this;

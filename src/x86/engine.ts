@@ -9,7 +9,6 @@ import { buildInterpreter } from './interpreter/build.ts';
 import { Fusion } from './interpreter/fusion.ts';
 import { RUN_LIMIT } from './interpreter/support.ts';
 import { Variants } from './interpreter/variants.ts';
-import type { Encoding } from './isa/encoding.ts';
 import type { Variant } from './ops.ts';
 import * as L from './runtime/layout.ts';
 import { State } from './state.ts';
@@ -104,10 +103,6 @@ export class Engine {
   variantOf(record: number): Variant {
     const handler = this.state.u16(record);
     return this.variants.all[handler - L.H_FIRST] ?? this.fusion.pair(handler)!.first;
-  }
-
-  encodingOf(record: number): Encoding {
-    return this.variantOf(record).encoding;
   }
 
   /** Record of the instruction at a linear address, decoded now if it was not yet; 0 when the fetch faults (recorded). */
@@ -239,10 +234,5 @@ export class Engine {
   removeStop(): void {
     for (const { record, handler, was } of this.#replaced) if (this.state.u16(record) === handler) this.state.setU16(record, was);
     this.#replaced.length = 0;
-  }
-
-  /** Drops all translations. */
-  flush(): void {
-    this.runtime.flushTlb();
   }
 }

@@ -7,7 +7,6 @@
 
 /** The vCPU's state. Register operands in decoded instructions are these addresses, as 16-bit numbers. */
 export const STATE = 0x8000;
-export const STATE_END = 0x9000;
 
 /** rax rcx rdx rbx rsp rbp rsi rdi r8…r15, 8 bytes each. */
 export const GPR = 0x8000;
@@ -37,8 +36,6 @@ export const FAULT_ERROR = 0x80c8;
 /** Where the write bounced through BOUNCE has to go: set by translateWrite, used by commit. */
 export const BOUNCE_VA = 0x80d0;
 export const BOUNCE_SIZE = 0x80d8;
-/** Non-zero when a general address violated its segment. */
-export const SEGMENT_FAULT = 0x80dc;
 export const CR0 = 0x80e0;
 export const CR2 = 0x80e8;
 export const CR3 = 0x80f0;

@@ -253,11 +253,6 @@ export class FunctionBuilder {
     });
   }
 
-  /** Bulk copy; the ranges may overlap, as `memory.copy`. */
-  memoryCopy(to: Node, from: Node, length: Node): void {
-    this.#add('effect', 'memory.copy', undefined, [to, from, length], ({ w }) => w.raw([0xfc, 10, 0, 0]));
-  }
-
   // Variables
 
   variable(type: ValType, initial?: Node): Variable {
@@ -332,15 +327,6 @@ export class FunctionBuilder {
     this.#add('effect', 'br_if', undefined, [condition], (e) => {
       e.w.u8(0x0d);
       e.w.u32(e.depth - label.depth);
-    });
-  }
-
-  brTable(index: Node, labels: readonly Label[], otherwise: Label): void {
-    this.#add('effect', 'br_table', undefined, [index], (e) => {
-      e.w.u8(0x0e);
-      e.w.u32(labels.length);
-      for (const label of labels) e.w.u32(e.depth - label.depth);
-      e.w.u32(e.depth - otherwise.depth);
     });
   }
 
