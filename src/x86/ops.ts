@@ -138,8 +138,10 @@ export abstract class Ops {
   abstract indexedAddress(element: Node, indexBytes: 4 | 8, bytes: number): Node;
   /** Whether any two of the register operand, the vector index and the VEX operand are the same, as i32. */
   abstract sameVectorRegisters(): Node;
-  /** The decoded record, for the runtime; 0 where there is none. */
-  abstract recordOrZero(): Node;
+  /** The decoded record, for the runtime. */
+  abstract recordAddress(): Node;
+  /** Where execution is, for the runtime: as a record address, so that the distance to the deadline tells the time. */
+  abstract position(): Node;
   /** The segment register number (0…7) of the memory operand, as i32. */
   abstract segmentNumber(): Node;
 
@@ -283,7 +285,7 @@ export abstract class Ops {
         const size = bytes | (write && !blind ? 64 : 0) | (this.encoding.row.elementwise ? 128 : 0);
         const flags = stack ? b.i32(size | (2 << 8)) : b.op('i32.or', b.i32(size), b.op('i32.shl', this.segmentNumber(), b.i32(8)));
         // MMIO handlers may ask how many instructions have run.
-        this.setState32(L.EXIT_RECORD, this.recordOrZero());
+        this.setState32(L.EXIT_RECORD, this.position());
         b.set(host, b.call(this.callees[write ? 'slowWrite' : 'slowRead']!, va, flags));
         b.if(this.isFalse(b.get(host)), () => this.faultRecorded());
       },
@@ -351,21 +353,33 @@ export abstract class Ops {
     return parts.reduce((x, y) => this.b.op('i32.or', x, y));
   }
 
+  /** CF, AF and OF of sum = a + b (+ carry), in their places. */
+  protected auxOfSum(a: Node, b: Node, sum: Node, carryOut: Node, bits: number): Node {
+    const overflow = this.#overflowFrom(this.and(this.xor(a, sum), this.xor(b, sum)), bits);
+    return this.aux(carryOut, this.#adjustFrom(this.xor(this.xor(a, b), sum)), overflow);
+  }
+
+  /** CF, AF and OF of difference = a - b (- borrow), in their places. */
+  protected auxOfDifference(a: Node, b: Node, difference: Node, borrowOut: Node, bits: number): Node {
+    const overflow = this.#overflowFrom(this.and(this.xor(a, b), this.xor(a, difference)), bits);
+    return this.aux(borrowOut, this.#adjustFrom(this.xor(this.xor(a, b), difference)), overflow);
+  }
+
   /** Flags of sum = a + b (+ carry): `carryOut` (i32) defaults to sum < a. */
   flagsAdd(a: Node, b: Node, sum: Node, carryOut?: Node, bits = this.size): void {
-    const overflow = this.#overflowFrom(this.and(this.xor(a, sum), this.xor(b, sum)), bits);
-    this.setFlags(sum, this.aux(carryOut ?? this.below(sum, a), this.#adjustFrom(this.xor(this.xor(a, b), sum)), overflow), bits);
+    this.setFlags(sum, this.auxOfSum(a, b, sum, carryOut ?? this.below(sum, a), bits), bits);
   }
 
   /** Flags of difference = a - b (- borrow): `borrowOut` (i32) defaults to a < b. */
   flagsSub(a: Node, b: Node, difference: Node, borrowOut?: Node, bits = this.size): void {
-    const overflow = this.#overflowFrom(this.and(this.xor(a, b), this.xor(a, difference)), bits);
-    this.setFlags(
-      difference,
-      this.aux(borrowOut ?? this.below(a, b), this.#adjustFrom(this.xor(this.xor(a, b), difference)), overflow),
-      bits,
-    );
+    this.setFlags(difference, this.auxOfDifference(a, b, difference, borrowOut ?? this.below(a, b), bits), bits);
     if (!borrowOut && this.b.straight) this.facts.compare = { a, b, bits };
+  }
+
+  /** Flags of result = a + 1 or a - 1 with CF (i32) as it was. */
+  flagsStep(direction: 1 | -1, a: Node, result: Node, carry: Node): void {
+    if (direction === 1) this.flagsAdd(a, this.const(1), result, carry);
+    else this.flagsSub(a, this.const(1), result, carry);
   }
 
   /** Flags of AND, OR, XOR, TEST: CF and OF clear; AF (undefined) clear. */
@@ -406,15 +420,18 @@ export abstract class Ops {
   /** A condition by its number in encodings (0 O … 15 G), as i32: zero or non-zero. */
   condition(number: number): Node {
     const { b } = this;
-    const test = this.#compared(number & ~1) ?? this.#condition(number & ~1);
+    const test = this.compared(number & ~1) ?? this.#condition(number & ~1);
     return number & 1 ? b.op('i32.eqz', test) : test;
   }
 
   /** A condition after a comparison, straight from what was compared. */
-  #compared(number: number): Node | undefined {
+  protected compared(number: number): Node | undefined {
     const { compare } = this.facts;
-    if (!compare) return undefined;
-    const { a, b, bits } = compare;
+    return compare && this.comparison(number, compare.a, compare.b, compare.bits);
+  }
+
+  /** An even condition of the difference a - b; undefined for those that ask for more than the order of the two. */
+  protected comparison(number: number, a: Node, b: Node, bits: number): Node | undefined {
     switch (number) {
       case 2: return this.below(a, b);
       case 4: return this.eq(a, b);

@@ -123,7 +123,11 @@ export class HandlerOps extends Ops {
     return b.op('i32.or', b.op('i32.or', b.op('i32.eq', reg, index), b.op('i32.eq', reg, third)), b.op('i32.eq', index, third));
   }
 
-  recordOrZero(): Node {
+  recordAddress(): Node {
+    return this.record;
+  }
+
+  position(): Node {
     return this.record;
   }
 

@@ -48,8 +48,7 @@ function step(direction: 1 | -1): Semantics {
     const one = o.const(1);
     const result = o.cut(direction === 1 ? o.add(a, one) : o.sub(a, one));
     o.set(0, result);
-    if (direction === 1) o.flagsAdd(a, one, result, carry);
-    else o.flagsSub(a, one, result, carry);
+    o.flagsStep(direction, a, result, carry);
   };
 }
 

@@ -25,7 +25,7 @@ function repeated(element: (o: Ops) => void, bulk?: string, compares = false): S
     const mask = o.addressMask();
     const count = (): Node => o.and(o.readGpr(RCX, 64), mask);
     o.if(o.narrow(o.wide(o.isFalse(o.isZero(count())))), () => {
-      if (bulk) o.if(o.b.call(o.callees[bulk]!, o.recordOrZero(), o.b.i32(bytesOf(o))), () => o.again());
+      if (bulk) o.if(o.b.call(o.callees[bulk]!, o.recordAddress(), o.b.i32(bytesOf(o))), () => o.again());
       element(o);
       const left = o.and(o.sub(o.readGpr(RCX, 64), o.const(1)), mask);
       o.writeAddressSized(RCX, left);

@@ -151,7 +151,7 @@ export const SYSTEM: readonly Row[] = [
 function readTimeStamp(o: Ops): void {
   const forbidden = o.b.op('i32.and', o.state32(L.CR4), o.b.i32(4));
   o.if(forbidden, () => o.requireCpl0());
-  const value = o.b.call(o.callees['timeStamp']!, o.recordOrZero());
+  const value = o.b.call(o.callees['timeStamp']!, o.position());
   o.writeGpr(RAX, 32, value);
   o.writeGpr(2, 32, o.shr(value, o.const(32)));
 }

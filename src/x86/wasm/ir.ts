@@ -2,54 +2,76 @@
  * A function body under construction. Values are nodes of a graph, created in program order; effects (stores, calls,
  * variable assignments, control) are kept in that order too. Emission turns single-use values into nested expressions
  * and gives the others a local, so that code which builds instructions need not think about the wasm stack.
+ *
+ * The compiler builds thousands of nodes for each piece of guest code while the guest waits: a node is a plain record,
+ * and what emission writes for it follows from its kind.
  */
 import { ByteWriter } from './bytes.ts';
+import { fold } from './fold.ts';
 import { LOADS, OPERATIONS, STORES, VALTYPE_CODE, type ValType } from './opcodes.ts';
 import type { FunctionRef, Signature } from './module.ts';
 
-type Kind =
-  | 'const'
-  | 'param'
-  | 'pure' // depends on its arguments alone
-  | 'read' // also depends on memory or a variable: must not move across an effect
-  | 'call' // an effect that has a value
-  | 'effect';
+// Kinds of nodes. A read must not move across an effect; a call is an effect that may have a value.
+const CONST = 0;
+const PARAM = 1;
+const PURE = 2;
+const READ = 3; // depends on memory
+const GET = 4; // depends on a variable
+const CALL = 5;
+const EFFECT = 6; // from here on without a value
+const SET = 7;
+const BRANCH = 8;
+const BRANCH_TABLE = 9;
+/** Stands for the construct whose condition a value is. */
+const CONDITION = 10;
+
+const UNDECIDED = 0;
+const NESTED = 1;
+const IN_LOCAL = 2;
+
+const NO_CODE: readonly number[] = [];
+const NO_ARGS: readonly Node[] = [];
 
 /** One value or effect. */
 export class Node {
-  readonly kind: Kind;
+  readonly kind: number;
   readonly type: ValType | undefined;
+  /** Opcode bytes. */
+  readonly code: readonly number[];
   readonly args: readonly Node[];
-  /** Writes everything after the arguments. */
-  readonly write: (w: Emission) => void;
+  /** Index or offset that follows the opcode; of a constant unused. */
+  readonly immediate: number;
+  /** Lanes; or the variable, label or labels that it refers to. */
+  readonly more: readonly number[] | Variable | Label | readonly Label[] | undefined;
   /** Effects so far when it was created: a read may move only within one epoch. */
   readonly epoch: number;
   readonly loop: number;
+  /** Constants: the value. */
+  readonly value: bigint | number | undefined;
   uses = 0;
   user: Node | undefined;
-  deferred: boolean | undefined;
+  placement = UNDECIDED;
   local = -1;
-  /** Constants: the value; `op` names the operation for folding. */
-  readonly value: bigint | number | undefined;
-  readonly op: string;
 
   constructor(
-    kind: Kind,
-    op: string,
+    kind: number,
     type: ValType | undefined,
+    code: readonly number[],
     args: readonly Node[],
+    immediate: number,
+    more: Node['more'],
     epoch: number,
     loop: number,
-    write: (w: Emission) => void,
-    value?: bigint | number,
+    value: bigint | number | undefined,
   ) {
     this.kind = kind;
-    this.op = op;
     this.type = type;
+    this.code = code;
     this.args = args;
+    this.immediate = immediate;
+    this.more = more;
     this.epoch = epoch;
     this.loop = loop;
-    this.write = write;
     this.value = value;
   }
 }
@@ -57,7 +79,7 @@ export class Node {
 /** A mutable wasm local. */
 export interface Variable {
   readonly type: ValType;
-  local: number;
+  readonly local: number;
 }
 
 /** A branch target. */
@@ -69,57 +91,61 @@ interface Scope {
   readonly items: (Node | Control)[];
 }
 
-interface Control {
+class Control {
   readonly kind: 'block' | 'loop' | 'if';
-  readonly label: Label;
+  readonly label: Label = { depth: -1 };
   readonly condition: Node | undefined;
-  readonly body: Scope;
-  readonly otherwise: Scope | undefined;
-}
+  readonly body: Scope = { items: [] };
+  readonly otherwise: Scope = { items: [] };
+  readonly loop: number;
 
-interface Emission {
-  readonly w: ByteWriter;
-  depth: number;
+  constructor(kind: Control['kind'], condition: Node | undefined, loop: number) {
+    this.kind = kind;
+    this.condition = condition;
+    this.loop = loop;
+  }
 }
-
-const isControl = (item: Node | Control): item is Control => !(item instanceof Node);
 
 export class FunctionBuilder {
   readonly signature: Signature;
   readonly params: readonly Node[];
   readonly #locals: ValType[] = [];
-  readonly #root: Scope = { items: [] };
+  #root: Scope = { items: [] };
   #scope: Scope = this.#root;
   #epoch = 0;
   #loop = 0;
   #loops = 0;
+  /** Variables that nobody reads any more, for those to come. */
+  readonly #freeVariables: Variable[] = [];
+  #lent: Variable[] | undefined;
+  // While code is written:
+  readonly #w = new ByteWriter();
+  readonly #freeLocals: Record<ValType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
+  #depth = 0;
+  #emittedLoop = 0;
 
   constructor(signature: Signature) {
     this.signature = signature;
-    this.params = signature.params.map((type, i) => {
-      const node = new Node('param', 'param', type, [], 0, 0, ({ w }) => {
-        w.u8(0x20);
-        w.u32(i);
-      });
-      return node;
-    });
+    this.params = signature.params.map((type, i) => new Node(PARAM, type, NO_CODE, NO_ARGS, i, undefined, 0, 0, undefined));
   }
 
   #add(
-    kind: Kind,
-    op: string,
+    kind: number,
     type: ValType | undefined,
+    code: readonly number[],
     args: readonly Node[],
-    write: (e: Emission) => void,
+    immediate: number,
+    more: Node['more'],
     value?: bigint | number,
   ): Node {
-    const node = new Node(kind, op, type, args, this.#epoch, this.#loop, write, value);
-    for (const arg of args) {
+    const node = new Node(kind, type, code, args, immediate, more, this.#epoch, this.#loop, value);
+    for (let i = 0; i < args.length; i++) {
+      const arg = args[i]!;
       arg.uses++;
       arg.user = node;
     }
-    if (kind !== 'const') this.#scope.items.push(node);
-    if (kind === 'effect' || kind === 'call') this.#epoch++;
+    if (kind !== CONST) this.#scope.items.push(node);
+    if (kind >= CALL) this.#epoch++;
     return node;
   }
 
@@ -131,53 +157,20 @@ export class FunctionBuilder {
   // Values
 
   i32(value: number): Node {
-    return this.#add(
-      'const',
-      'i32.const',
-      'i32',
-      [],
-      ({ w }) => {
-        w.u8(0x41);
-        w.s32(value);
-      },
-      value | 0,
-    );
+    return this.#add(CONST, 'i32', NO_CODE, NO_ARGS, 0, undefined, value | 0);
   }
 
   i64(value: bigint | number): Node {
-    const big = BigInt.asIntN(64, BigInt(value));
-    return this.#add(
-      'const',
-      'i64.const',
-      'i64',
-      [],
-      ({ w }) => {
-        w.u8(0x42);
-        w.s64(big);
-      },
-      big,
-    );
+    return this.#add(CONST, 'i64', NO_CODE, NO_ARGS, 0, undefined, BigInt.asIntN(64, BigInt(value)));
   }
 
   f64(value: number): Node {
-    return this.#add(
-      'const',
-      'f64.const',
-      'f64',
-      [],
-      ({ w }) => {
-        w.u8(0x44);
-        w.raw(new Uint8Array(new Float64Array([value]).buffer));
-      },
-      value,
-    );
+    return this.#add(CONST, 'f64', [0x44, ...new Uint8Array(new Float64Array([value]).buffer)], NO_ARGS, 0, undefined);
   }
 
   v128(low: bigint, high: bigint): Node {
-    return this.#add('const', 'v128.const', 'v128', [], ({ w }) => {
-      w.raw([0xfd, 12]);
-      w.raw(new Uint8Array(new BigUint64Array([BigInt.asUintN(64, low), BigInt.asUintN(64, high)]).buffer));
-    });
+    const bytes = new Uint8Array(new BigUint64Array([BigInt.asUintN(64, low), BigInt.asUintN(64, high)]).buffer);
+    return this.#add(CONST, 'v128', [0xfd, 12, ...bytes], NO_ARGS, 0, undefined);
   }
 
   /** Any operation by its WebAssembly name; lane immediates follow the arguments. */
@@ -185,116 +178,91 @@ export class FunctionBuilder {
     const operation = OPERATIONS.get(name);
     if (!operation) throw new Error(`bug: no wasm operation ${name}`);
     const { params, code, result, lanes } = operation;
-    const args = operands.slice(0, params.length) as Node[];
-    const immediates = operands.slice(params.length) as number[];
-    if (args.length !== params.length || immediates.length !== lanes) throw new Error(`bug: ${name}: wrong number of operands`);
-    for (let i = 0; i < args.length; i++) {
-      if (args[i]!.type !== params[i]) throw new Error(`bug: ${name}: operand ${i} is ${args[i]!.type}, not ${params[i]}`);
+    const count = params.length;
+    if (operands.length !== count + lanes) throw new Error(`bug: ${name}: wrong number of operands`);
+    for (let i = 0; i < count; i++) {
+      const { type } = operands[i] as Node;
+      if (type !== params[i]) throw new Error(`bug: ${name}: operand ${i} is ${type}, not ${params[i]}`);
     }
-    const folded = this.#fold(name, args);
-    if (folded) return folded;
-    return this.#add('pure', name, result, args, ({ w }) => {
-      w.raw(code);
-      for (const lane of immediates) w.u8(lane);
-    });
-  }
-
-  /** Constants and identities, so that specialised code comes out clean. */
-  #fold(name: string, args: readonly Node[]): Node | undefined {
-    const [a, b] = args;
-    if (!a) return undefined;
-    const x = a.value;
-    const y = b?.value;
-    if (typeof y === 'bigint') {
-      if (y === 0n && /^i64\.(add|sub|or|xor|shl|shr_s|shr_u)$/.test(name)) return a;
-      if (y === -1n && name === 'i64.and') return a;
-      if (typeof x === 'bigint') {
-        const value = FOLD64[name]?.(x, y);
-        if (value !== undefined) return this.i64(value);
-      }
-    } else if (typeof y === 'number' && b?.type === 'i32') {
-      if (y === 0 && /^i32\.(add|sub|or|xor|shl|shr_s|shr_u)$/.test(name)) return a;
-      if (typeof x === 'number' && a.type === 'i32') {
-        const value = FOLD32[name]?.(x, y);
-        if (value !== undefined) return this.i32(value);
-      }
-    } else if (!b) {
-      if (name === 'i32.wrap_i64' && typeof x === 'bigint') return this.i32(Number(BigInt.asIntN(32, x)));
-      if (name === 'i64.extend_i32_u' && typeof x === 'number') return this.i64(BigInt(x >>> 0));
-      if (name === 'i64.extend_i32_s' && typeof x === 'number') return this.i64(BigInt(x | 0));
+    if (lanes > 0) {
+      return this.#add(PURE, result, code, operands.slice(0, count) as Node[], -1, operands.slice(count) as number[]);
     }
-    return undefined;
+    const args = operands as readonly Node[];
+    const folded = fold(name, args);
+    if (folded !== undefined) {
+      if (folded instanceof Node) return folded;
+      return typeof folded === 'bigint' ? this.i64(folded) : this.i32(folded);
+    }
+    return this.#add(PURE, result, code, args, -1, undefined);
   }
 
   load(name: string, address: Node, offset = 0): Node {
     const { code, type } = LOADS.get(name)!;
-    return this.#add('read', name, type, [address], ({ w }) => {
-      w.raw(code);
-      w.u8(0);
-      w.u32(offset);
-    });
+    return this.#add(READ, type, code, [address], offset, undefined);
   }
 
   store(name: string, address: Node, value: Node, offset = 0): void {
     const { code } = STORES.get(name)!;
-    this.#add('effect', name, undefined, [address, value], ({ w }) => {
-      w.raw(code);
-      w.u8(0);
-      w.u32(offset);
-    });
+    this.#add(EFFECT, undefined, code, [address, value], offset, undefined);
   }
 
   call(callee: FunctionRef, ...args: readonly Node[]): Node {
     const { params, results } = callee.signature;
     if (args.length !== params.length || args.some((arg, i) => arg.type !== params[i])) throw new Error('bug: call with wrong arguments');
-    return this.#add(results.length > 0 ? 'call' : 'effect', 'call', results[0], args, ({ w }) => {
-      w.u8(0x10);
-      w.u32(callee.index);
-    });
+    return this.#add(results.length > 0 ? CALL : EFFECT, results[0], CALL_CODE, args, callee.index, NO_ALIGNMENT);
   }
 
   // Variables
 
   variable(type: ValType, initial?: Node): Variable {
-    const variable = { type, local: this.#newLocal(type) };
+    const at = this.#freeVariables.findIndex((free) => free.type === type);
+    const variable = at >= 0 ? this.#freeVariables.splice(at, 1)[0]! : { type, local: this.#newLocal(type) };
+    this.#lent?.push(variable);
     if (initial) this.set(variable, initial);
     return variable;
   }
 
+  /** A variable of its own, also while others are borrowed. */
+  lasting(type: ValType): Variable {
+    return { type, local: this.#newLocal(type) };
+  }
+
+  /** Builds something whose variables nobody reads afterwards (values read from them are another matter). */
+  borrowing(body: () => void): void {
+    const outer = this.#lent;
+    this.#lent = [];
+    body();
+    this.#freeVariables.push(...this.#lent);
+    this.#lent = outer;
+  }
+
   get(variable: Variable): Node {
-    return this.#add('read', 'local.get', variable.type, [], ({ w }) => {
-      w.u8(0x20);
-      w.u32(variable.local);
-    });
+    return this.#add(GET, variable.type, NO_CODE, NO_ARGS, variable.local, undefined);
   }
 
   set(variable: Variable, value: Node): void {
     if (value.type !== variable.type) throw new Error(`bug: a ${variable.type} variable is set to ${value.type}`);
-    this.#add('effect', 'local.set', undefined, [value], ({ w }) => {
-      w.u8(0x21);
-      w.u32(variable.local);
-    });
+    this.#add(SET, undefined, SET_CODE, [value], variable.local, NO_ALIGNMENT);
   }
 
   // Control
 
   #nested(kind: Control['kind'], condition: Node | undefined, then: (label: Label) => void, otherwise?: () => void): void {
-    const label: Label = { depth: -1 };
     const outer = this.#scope;
     const outerLoop = this.#loop;
     if (condition) {
       condition.uses++;
-      condition.user = new Node('effect', kind, undefined, [condition], this.#epoch, this.#loop, () => {});
+      condition.user = new Node(CONDITION, undefined, NO_CODE, NO_ARGS, 0, undefined, this.#epoch, this.#loop, undefined);
     }
-    const control: Control = { kind, label, condition, body: { items: [] }, otherwise: otherwise ? { items: [] } : undefined };
+    if (kind === 'loop') this.#loop = ++this.#loops;
+    const control = new Control(kind, condition, this.#loop);
     outer.items.push(control);
     this.#epoch++;
-    if (kind === 'loop') this.#loop = ++this.#loops;
     this.#scope = control.body;
-    then(label);
+    then(control.label);
     this.#epoch++;
     if (otherwise) {
-      this.#scope = control.otherwise!;
+      this.#scope = control.otherwise;
       otherwise();
       this.#epoch++;
     }
@@ -317,40 +285,41 @@ export class FunctionBuilder {
   }
 
   br(label: Label): void {
-    this.#add('effect', 'br', undefined, [], (e) => {
-      e.w.u8(0x0c);
-      e.w.u32(e.depth - label.depth);
-    });
+    this.#add(BRANCH, undefined, BR_CODE, NO_ARGS, 0, label);
   }
 
   brIf(label: Label, condition: Node): void {
-    this.#add('effect', 'br_if', undefined, [condition], (e) => {
-      e.w.u8(0x0d);
-      e.w.u32(e.depth - label.depth);
-    });
+    this.#add(BRANCH, undefined, BR_IF_CODE, [condition], 0, label);
+  }
+
+  /** Goes to one of the labels by number; to the last one when the number is beyond them. */
+  brTable(labels: readonly Label[], number: Node): void {
+    this.#add(BRANCH_TABLE, undefined, BR_TABLE_CODE, [number], 0, labels);
   }
 
   return(value?: Node): void {
-    this.#add('effect', 'return', undefined, value ? [value] : [], ({ w }) => w.u8(0x0f));
+    this.#add(EFFECT, undefined, RETURN_CODE, value ? [value] : NO_ARGS, -1, NO_ALIGNMENT);
   }
 
   unreachable(): void {
-    this.#add('effect', 'unreachable', undefined, [], ({ w }) => w.u8(0x00));
+    this.#add(EFFECT, undefined, UNREACHABLE_CODE, NO_ARGS, -1, NO_ALIGNMENT);
   }
 
   returnCallIndirect(typeIndex: number, args: readonly Node[], index: Node): void {
-    this.#add('effect', 'return_call_indirect', undefined, [...args, index], ({ w }) => {
-      w.u8(0x13);
-      w.u32(typeIndex);
-      w.u8(0);
-    });
+    this.#add(EFFECT, undefined, RETURN_CALL_INDIRECT_CODE, [...args, index], typeIndex, TABLE_0);
   }
 
   returnCall(callee: FunctionRef, ...args: readonly Node[]): void {
-    this.#add('effect', 'return_call', undefined, args, ({ w }) => {
-      w.u8(0x12);
-      w.u32(callee.index);
-    });
+    this.#add(EFFECT, undefined, RETURN_CALL_CODE, args, callee.index, NO_ALIGNMENT);
+  }
+
+  /** Builds something that runs before everything built so far. */
+  atStart(body: () => void): void {
+    const before = this.#root;
+    this.#root = { items: [] };
+    this.#scope = this.#root;
+    body();
+    for (const item of before.items) this.#root.items.push(item);
   }
 
   // Emission
@@ -359,71 +328,117 @@ export class FunctionBuilder {
     return this.signature.params.length + this.#locals.push(type) - 1;
   }
 
-  #isDeferred(node: Node): boolean {
-    if (node.deferred !== undefined) return node.deferred;
-    let deferred = false;
-    if (node.kind === 'const' || node.kind === 'param') deferred = true;
-    else if (node.uses === 1 && node.user && node.kind !== 'effect') {
-      if (node.kind === 'pure') deferred = true;
+  #isNested(node: Node): boolean {
+    if (node.placement !== UNDECIDED) return node.placement === NESTED;
+    let nested = false;
+    if (node.kind <= PARAM) nested = true;
+    else if (node.uses === 1 && node.user && node.kind < EFFECT) {
+      if (node.kind === PURE) nested = true;
       else {
         let root = node.user;
-        while (this.#isDeferred(root) && root.user) root = root.user;
-        deferred = root.epoch === node.epoch;
+        while (root.user && this.#isNested(root)) root = root.user;
+        nested = root.epoch === node.epoch;
       }
     }
-    node.deferred = deferred;
-    return deferred;
+    node.placement = nested ? NESTED : IN_LOCAL;
+    return nested;
   }
 
   /** Drops values that nobody uses, last first, so that their arguments can go too. */
   #sweep(scope: Scope): void {
-    for (let i = scope.items.length - 1; i >= 0; i--) {
-      const item = scope.items[i]!;
-      if (isControl(item)) {
-        if (item.otherwise) this.#sweep(item.otherwise);
+    const { items } = scope;
+    let kept = items.length;
+    for (let i = items.length - 1; i >= 0; i--) {
+      const item = items[i]!;
+      if (item instanceof Control) {
+        this.#sweep(item.otherwise);
         this.#sweep(item.body);
-      } else if (item.uses === 0 && (item.kind === 'pure' || item.kind === 'read')) {
+      } else if (item.uses === 0 && item.kind >= PURE && item.kind <= GET) {
         for (const arg of item.args) arg.uses--;
-        scope.items.splice(i, 1);
+        continue;
       }
+      items[--kept] = item;
     }
+    items.splice(0, kept);
   }
 
-  #expression(node: Node, e: Emission): void {
+  #expression(node: Node): void {
+    const w = this.#w;
     if (node.local >= 0) {
-      e.w.u8(0x20);
-      e.w.u32(node.local);
+      w.u8(0x20);
+      w.u32(node.local);
+      // A value from outside of a loop is read again in its next round.
+      if (--node.uses === 0 && node.loop === this.#emittedLoop) this.#freeLocals[node.type!].push(node.local);
       return;
     }
-    for (const arg of node.args) this.#expression(arg, e);
-    node.write(e);
+    const { args } = node;
+    for (let i = 0; i < args.length; i++) this.#expression(args[i]!);
+    switch (node.kind) {
+      case CONST:
+        if (node.type === 'i32') {
+          w.u8(0x41);
+          w.s32(node.value as number);
+        } else if (node.type === 'i64') {
+          w.u8(0x42);
+          w.s64(node.value as bigint);
+        } else w.raw(node.code);
+        return;
+      case PARAM:
+      case GET:
+        w.u8(0x20);
+        w.u32(node.immediate);
+        return;
+      case PURE:
+        w.raw(node.code);
+        if (node.more) w.raw(node.more as readonly number[]);
+        return;
+      case BRANCH:
+        w.raw(node.code);
+        w.u32(this.#depth - (node.more as Label).depth);
+        return;
+      case BRANCH_TABLE: {
+        const labels = node.more as readonly Label[];
+        w.raw(node.code);
+        w.u32(labels.length - 1);
+        for (const label of labels) w.u32(this.#depth - label.depth);
+        return;
+      }
+      default:
+        w.raw(node.code);
+        // Memory operations have an alignment hint (none) before their offset.
+        if (node.more === undefined) w.u8(0);
+        if (node.immediate >= 0) w.u32(node.immediate);
+        if (node.more === TABLE_0) w.u8(0);
+    }
   }
 
-  #emit(scope: Scope, e: Emission): void {
+  #emit(scope: Scope): void {
+    const w = this.#w;
     for (const item of scope.items) {
-      if (isControl(item)) {
-        if (item.condition) this.#expression(item.condition, e);
-        e.w.u8(item.kind === 'block' ? 0x02 : item.kind === 'loop' ? 0x03 : 0x04);
-        e.w.u8(0x40);
-        e.depth++;
-        item.label.depth = e.depth;
-        this.#emit(item.body, e);
-        if (item.otherwise && item.otherwise.items.length > 0) {
-          e.w.u8(0x05);
-          this.#emit(item.otherwise, e);
+      if (item instanceof Control) {
+        if (item.condition) this.#expression(item.condition);
+        w.u8(item.kind === 'block' ? 0x02 : item.kind === 'loop' ? 0x03 : 0x04);
+        w.u8(0x40);
+        item.label.depth = ++this.#depth;
+        const outerLoop = this.#emittedLoop;
+        this.#emittedLoop = item.loop;
+        this.#emit(item.body);
+        if (item.otherwise.items.length > 0) {
+          w.u8(0x05);
+          this.#emit(item.otherwise);
         }
-        e.w.u8(0x0b);
-        e.depth--;
-      } else if (item.kind === 'effect') {
-        this.#expression(item, e);
-      } else if (!this.#isDeferred(item)) {
-        this.#expression(item, e);
-        if (item.uses === 0) {
-          e.w.u8(0x1a);
-        } else {
-          item.local = this.#newLocal(item.type!);
-          e.w.u8(0x21);
-          e.w.u32(item.local);
+        this.#emittedLoop = outerLoop;
+        w.u8(0x0b);
+        this.#depth--;
+      } else if (item.kind >= EFFECT) {
+        this.#expression(item);
+      } else if (!this.#isNested(item)) {
+        this.#expression(item);
+        if (item.uses === 0) w.u8(0x1a);
+        else {
+          item.local = this.#freeLocals[item.type!].pop() ?? this.#newLocal(item.type!);
+          w.u8(0x21);
+          w.u32(item.local);
         }
       }
     }
@@ -432,8 +447,8 @@ export class FunctionBuilder {
   /** The function's body: locals and code, as the code section wants it (without the length). */
   finish(): Uint8Array {
     this.#sweep(this.#root);
-    const code = new ByteWriter();
-    this.#emit(this.#root, { w: code, depth: 0 });
+    const code = this.#w;
+    this.#emit(this.#root);
     // Falling off the end of a function with a result is a bug in the caller; unreachable keeps the body valid.
     if (this.signature.results.length > 0) code.u8(0x00);
     code.u8(0x0b);
@@ -454,19 +469,16 @@ export class FunctionBuilder {
   }
 }
 
-const FOLD64: Readonly<Record<string, (x: bigint, y: bigint) => bigint>> = {
-  'i64.add': (x, y) => x + y,
-  'i64.sub': (x, y) => x - y,
-  'i64.and': (x, y) => x & y,
-  'i64.or': (x, y) => x | y,
-  'i64.xor': (x, y) => x ^ y,
-};
-
-const FOLD32: Readonly<Record<string, (x: number, y: number) => number>> = {
-  'i32.add': (x, y) => (x + y) | 0,
-  'i32.sub': (x, y) => (x - y) | 0,
-  'i32.and': (x, y) => x & y,
-  'i32.or': (x, y) => x | y,
-  'i32.xor': (x, y) => x ^ y,
-  'i32.shl': (x, y) => x << y,
-};
+const CALL_CODE = [0x10];
+const SET_CODE = [0x21];
+const BR_CODE = [0x0c];
+const BR_IF_CODE = [0x0d];
+const BR_TABLE_CODE = [0x0e];
+const RETURN_CODE = [0x0f];
+const UNREACHABLE_CODE = [0x00];
+const RETURN_CALL_CODE = [0x12];
+const RETURN_CALL_INDIRECT_CODE = [0x13];
+/** No memory operation. */
+const NO_ALIGNMENT: readonly number[] = [];
+/** The table's index follows the type's. */
+const TABLE_0: readonly number[] = [];
