@@ -11,7 +11,7 @@ import type { Accelerator } from '../machine/vcpu.ts';
 import { NodeRandom } from '../node/clock.ts';
 import { NodePace } from '../node/pace.ts';
 import { RawDisk } from '../node/raw-disk.ts';
-import { interpreter } from '../x86/accelerator.ts';
+import { interpreter, jit } from '../x86/accelerator.ts';
 import type { TerminalSize } from '../platform/terminal.ts';
 
 export interface MachineOptions {
@@ -122,15 +122,16 @@ export const startMachine: StartMachine = async (options) => {
     resize: ({ columns, rows }) => machine.post(() => pc.console?.resize(columns, rows)),
     ended,
     stop: () => machine.end({ kind: 'stopped' }),
-    stats: () => ({ instructions: pc.vcpu.executed }),
+    stats: () => ({ instructions: pc.vcpu.executed, details: pc.vcpu.counts }),
   };
 };
 
-async function acceleratorFor({ accelerator = 'interpreter', cpu }: MachineOptions): Promise<Accelerator> {
-  if (accelerator !== 'interpreter' && accelerator !== 'auto') {
-    throw new VmError('unsupported', `--accel ${accelerator}: not known here (known: interpreter)`);
-  }
-  return interpreter(new WebAssembly.Module(await readFile(new URL('runtime.wasm', import.meta.url))), cpu);
+const ACCELERATORS: Readonly<Record<string, typeof interpreter>> = { auto: jit, jit, interpreter };
+
+async function acceleratorFor({ accelerator = 'auto', cpu }: MachineOptions): Promise<Accelerator> {
+  const make = ACCELERATORS[accelerator];
+  if (!make) throw new VmError('unsupported', `--accel ${accelerator}: not known here (known: jit, interpreter)`);
+  return make(new WebAssembly.Module(await readFile(new URL('runtime.wasm', import.meta.url))), cpu);
 }
 
 function concatenate(parts: readonly Uint8Array[]): Uint8Array {

@@ -54,6 +54,8 @@ export interface VCpu {
   setInterrupt(level: boolean): void;
   /** Edge on the NMI input. */
   nmi(): void;
+  /** Figures of the accelerator by name, for people. */
+  readonly counts: Readonly<Record<string, number>>;
   /** Power-on state: real mode at F000:FFF0. SDM vol. 3, table 9-1. */
   reset(): void;
   /** Everything architectural, as plain data, and back. */

@@ -1,5 +1,6 @@
-/** The interpreter as an accelerator. */
+/** The accelerators that are made of our own processor: the interpreter, and the compiler on top of it. */
 import type { Accelerator, VCpuHost } from '../machine/vcpu.ts';
+import type { CompilerOptions } from './compiler/compiler.ts';
 import { Cpu } from './cpu.ts';
 import { Engine } from './engine.ts';
 import { ROWS } from './isa/table.ts';
@@ -16,21 +17,42 @@ const EXTENSIONS: ReadonlySet<string> = new Set(
 );
 const implemented = (feature: string): boolean => IN_ROWS.has(feature) || !EXTENSIONS.has(feature);
 
+/** What the compiler may be told. */
+export interface JitOptions {
+  /** Jumps to a place before it is compiled. */
+  readonly threshold?: number;
+  /** Regions that one module is made of. */
+  readonly batch?: number;
+}
+
+const THRESHOLD = 1000;
+const BATCH = 16;
+
 /**
  * @param runtime the compiled runtime (src/x86/runtime)
  * @param model a CPU model's name: see system/cpuid.ts
  */
 export function interpreter(runtime: WebAssembly.Module, model = 'max'): Accelerator {
+  return accelerator('interpreter', runtime, model);
+}
+
+/** As the interpreter, but hot code is compiled to WebAssembly while it runs. */
+export function jit(runtime: WebAssembly.Module, model = 'max', { threshold = THRESHOLD, batch = BATCH }: JitOptions = {}): Accelerator {
+  return accelerator('jit', runtime, model, { threshold, batch });
+}
+
+function accelerator(name: Accelerator['name'], runtime: WebAssembly.Module, model: string, compiler?: CompilerOptions): Accelerator {
   const cpu = cpuModel(model, implemented);
   return {
-    name: 'interpreter',
+    name,
     reservedBytes: L.RAM,
     createVCpu(host: VCpuHost) {
-      const engine = new Engine(host.memory, runtime, cpu.features, {
-        mmioRead: (low, high, width) => host.mmio.read((low >>> 0) + (high >>> 0) * 2 ** 32, width as 1 | 2 | 4),
-        mmioWrite: (low, high, width, value) => host.mmio.write((low >>> 0) + (high >>> 0) * 2 ** 32, width as 1 | 2 | 4, value >>> 0),
-      });
-      return new Cpu(engine, host, cpu);
+      const handlers = {
+        mmioRead: (low: number, high: number, width: number) => host.mmio.read((low >>> 0) + (high >>> 0) * 2 ** 32, width as 1 | 2 | 4),
+        mmioWrite: (low: number, high: number, width: number, value: number) =>
+          host.mmio.write((low >>> 0) + (high >>> 0) * 2 ** 32, width as 1 | 2 | 4, value >>> 0),
+      };
+      return new Cpu(new Engine(host.memory, runtime, cpu.features, handlers, compiler), host, cpu);
     },
   };
 }

@@ -59,6 +59,8 @@ export class Cpu implements VCpu {
   debugShadow = false;
   /** A single-step trap is due after the instruction; deliveries and routines that TF does not trap after clear it. */
   trap = false;
+  /** How often handlers were left, by reason. */
+  readonly #exits = Array.from<number>({ length: EXITS.length }).fill(0);
   /** Linear address to go on at; routines change it to jump. */
   next = 0n;
 
@@ -74,6 +76,11 @@ export class Cpu implements VCpu {
   get executed(): number {
     if (!this.#inside) return this.#executed;
     return this.#executed + this.#granted - this.#left();
+  }
+
+  /** Figures of the engine, for people. */
+  get counts(): Readonly<Record<string, number>> {
+    return { ...this.engine.counts, ...Object.fromEntries(EXITS.map((name, n) => [`exits: ${name}`, this.#exits[n]!])) };
   }
 
   /** Guest time now, in nanoseconds: the time-stamp counter before its offset. */
@@ -129,6 +136,7 @@ export class Cpu implements VCpu {
   run(budget: number): Exit {
     const end = this.#executed + budget;
     const { state } = this;
+    this.engine.compiler?.settle();
     for (;;) {
       if (this.#shutdown) return { kind: 'shutdown' };
       const left = end - this.#executed;
@@ -249,6 +257,9 @@ export class Cpu implements VCpu {
       case L.EXIT_LINK:
         this.#link();
         return true;
+      case L.EXIT_HOT:
+        this.engine.compiler!.hot(this.state.u32(L.EXIT_RECORD));
+        return true;
       default:
         return true;
     }
@@ -268,6 +279,7 @@ export class Cpu implements VCpu {
     view.setFloat64(L.TIME_RATE, time.rate, true);
     view.setFloat64(L.TIME_AT_DEADLINE, this.#executed + grant - kick / L.RECORD_BYTES, true);
     const reason = this.engine.enter(record);
+    this.#exits[reason]!++;
     this.#executed += grant - this.#left();
     this.#inside = false;
     this.#setPending(PENDING_EXIT, false);
@@ -545,6 +557,9 @@ export class Cpu implements VCpu {
     if (registers.rip !== undefined) this.ip = registers.rip;
   }
 }
+
+/** Names of EXIT_* of layout.ts, in order. */
+const EXITS = ['budget', 'fault', 'lookup', 'system', 'stop', 'check', 'crossing', 'link', 'hot'];
 
 /** Exceptions that push an error code. SDM vol. 3, table 6-1. */
 const HAS_ERROR: ReadonlySet<number> = new Set([F.DOUBLE_FAULT, F.TS, F.NP, F.SS, F.GP, F.PAGE_FAULT, F.ALIGNMENT, 21]);

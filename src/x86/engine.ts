@@ -4,6 +4,7 @@
  */
 import { assert } from '../base/errors.ts';
 import type { Memory } from '../machine/memory.ts';
+import { Compiler, type CompilerOptions } from './compiler/compiler.ts';
 import { Decoder, NEEDS_MORE, TOO_LONG } from './decode.ts';
 import { buildInterpreter } from './interpreter/build.ts';
 import { Fusion } from './interpreter/fusion.ts';
@@ -54,8 +55,11 @@ export class Engine {
   readonly runtime: Runtime;
   readonly variants = new Variants();
   readonly fusion = new Fusion(this.variants);
+  /** Compiles hot code; absent: everything is interpreted. */
+  readonly compiler: Compiler | undefined;
   readonly #decoder: Decoder;
   readonly #enter: (record: number) => number;
+  readonly #enterCrossing: (record: number) => number;
   readonly #find: (va: bigint) => number;
   readonly #crossingCode = new Uint8Array(CROSSINGS * 32);
   /** Mode and page offset; -1: none. */
@@ -66,7 +70,13 @@ export class Engine {
   /** Counts arena resets: record addresses of an earlier generation are void. */
   generation = 0;
 
-  constructor(memory: Memory, runtimeModule: WebAssembly.Module, features: ReadonlySet<string>, host: EngineHost) {
+  constructor(
+    memory: Memory,
+    runtimeModule: WebAssembly.Module,
+    features: ReadonlySet<string>,
+    host: EngineHost,
+    compiler?: CompilerOptions,
+  ) {
     assert(memory.ramOffset === L.RAM, 'RAM begins where the layout says');
     this.memory = memory;
     this.state = new State(memory.wasm.buffer);
@@ -79,6 +89,7 @@ export class Engine {
       runtime: runtime.exports,
     });
     this.#enter = interpreter.exports['enter'] as (record: number) => number;
+    this.#enterCrossing = interpreter.exports['enterCrossing'] as (record: number) => number;
     this.#find = interpreter.exports['find'] as (va: bigint) => number;
     this.#decoder = new Decoder(this.variants, features, this.state.view);
     const { state } = this;
@@ -92,17 +103,56 @@ export class Engine {
       const first = memory.hostOffset(gpa, length) - L.RAM;
       this.runtime.deviceWrote(Math.floor(first / 4096), Math.floor((first + length - 1) / 4096));
     };
+    if (compiler) {
+      const functions = { ...runtime.exports, ...interpreter.exports };
+      const table = interpreter.exports['table'] as WebAssembly.Table;
+      this.compiler = new Compiler(
+        { state, memory, functions, table, interpretedBy: this.#interpretedBy, variantAt: this.#variantAt },
+        compiler,
+      );
+    }
+  }
+
+  /** Figures, for people. */
+  get counts(): Readonly<Record<string, number>> {
+    const count = (address: number): number => Number(this.state.u64(address));
+    return {
+      decoded: this.decoded,
+      tlbMisses: count(L.COUNT_TLB_MISSES),
+      invalidations: count(L.COUNT_INVALIDATIONS),
+      compiled: count(L.COUNT_COMPILED) / L.RECORD_BYTES,
+      entered: count(L.COUNT_ENTERED),
+      ...this.compiler?.counts,
+    };
   }
 
   /** Runs from a record until handlers are left; answers why (EXIT_*). */
   enter(record: number): number {
-    return this.#enter(record);
+    return record < L.ARENA ? this.#enterCrossing(record) : this.#enter(record);
   }
+
+  /** The handler that interprets a record, also where compiled code begins. */
+  readonly #interpretedBy = (record: number): number => {
+    const note = record >= L.ARENA ? this.state.u32(L.NOTES_BASE + (record >>> 3)) : 0;
+    const handler = this.state.u16(record);
+    return note & L.NOTE_ENTRY && handler >= L.H_FIRST ? note & 0xffff : handler;
+  };
+
+  readonly #variantAt = (record: number): Variant | undefined => {
+    const handler = this.#interpretedBy(record);
+    return this.variants.all[handler - L.H_FIRST] ?? this.fusion.pair(handler)?.first;
+  };
 
   /** The variant whose handler a record names. */
   variantOf(record: number): Variant {
-    const handler = this.state.u16(record);
-    return this.variants.all[handler - L.H_FIRST] ?? this.fusion.pair(handler)!.first;
+    return this.#variantAt(record)!;
+  }
+
+  /** Empties the arena: record addresses are void. */
+  resetArena(): void {
+    this.runtime.resetArena();
+    this.generation++;
+    this.compiler?.forgetAll();
   }
 
   /** Record of the instruction at a linear address, decoded now if it was not yet; 0 when the fetch faults (recorded). */
@@ -113,8 +163,7 @@ export class Engine {
     let page = this.runtime.codePage(va, mode);
     if (page === FAULT) return 0;
     if (page === ARENA_FULL || this.state.u32(L.ARENA_NEXT) + (RUN_LIMIT + 2) * L.RECORD_BYTES > L.ARENA_END) {
-      this.runtime.resetArena();
-      this.generation++;
+      this.resetArena();
       page = this.runtime.codePage(va, mode);
     }
     if (page === NOT_RAM) {
@@ -221,7 +270,7 @@ export class Engine {
     this.#replace(at, L.H_STOP);
     // A pair must not run past it.
     const before = at - L.RECORD_BYTES;
-    const pair = count > 0 ? this.fusion.pair(this.state.u16(before)) : undefined;
+    const pair = count > 0 ? this.fusion.pair(this.#interpretedBy(before)) : undefined;
     if (pair) this.#replace(before, this.variants.numberOf(pair.first));
   }
 

@@ -19,6 +19,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   linearAddress: { params: ['i32', 'i32'], results: ['i64'] },
   stackAddress: { params: ['i64', 'i32', 'i32'], results: ['i64'] },
   selectTlb: { params: [], results: [] },
+  storeFlags: { params: ['i32', 'i64', 'i64'], results: [] },
   timeStamp: { params: ['i32'], results: ['i64'] },
   legacyTarget: { params: ['i64', 'i32'], results: ['i64'] },
   addressMask: { params: ['i32'], results: ['i64'] },
@@ -135,16 +136,36 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     b.return(b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
   });
 
-  /**
-   * Goes to a record: `counted` is the address up to which records have been executed. The budget is kept as the
-   * address where it would end in straight-line execution, so a jump only moves it.
-   */
-  const land = (b: FunctionBuilder, target: Node, counted: Node): void => {
+  const noteOf = (b: FunctionBuilder, record: Node): Node => b.op('i32.shr_u', record, b.i32(3));
+
+  /** Counts an arrival at a record that no compiled code begins at; leaves when it becomes hot. */
+  const warm = (b: FunctionBuilder, target: Node): void => {
+    const at = noteOf(b, target);
+    const note = b.load('i32.load', at, L.NOTES_BASE);
+    const hot = load32(b, L.HOT);
+    b.if(b.op('i32.lt_u', note, hot), () => {
+      const count = b.op('i32.add', note, b.i32(1));
+      b.store('i32.store', at, count, L.NOTES_BASE);
+      b.if(b.op('i32.eq', count, hot), () => b.returnCall(exit, target, b.i32(L.EXIT_HOT)));
+    });
+  };
+
+  /** Takes the way from `counted` to `target` off the budget; leaves when it is used up. */
+  const charge = (b: FunctionBuilder, target: Node, counted: Node): void => {
     const deadline = b.op('i32.add', load32(b, L.DEADLINE), b.op('i32.sub', target, counted));
     store32(b, L.DEADLINE, deadline);
     b.if(b.op('i32.lt_s', b.op('i32.sub', deadline, target), b.i32(RUN_LIMIT * L.RECORD_BYTES)), () => {
       b.returnCall(exit, target, b.i32(L.EXIT_BUDGET));
     });
+  };
+
+  /**
+   * Goes to a record: `counted` is the address up to which records have been executed. The budget is kept as the
+   * address where it would end in straight-line execution, so a jump only moves it.
+   */
+  const land = (b: FunctionBuilder, target: Node, counted: Node): void => {
+    charge(b, target, counted);
+    warm(b, target);
     dispatch(b, target);
   };
   const after = (b: FunctionBuilder, record: Node): Node => b.op('i32.add', record, b.i32(L.RECORD_BYTES));
@@ -173,8 +194,46 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
   /** The same instruction once more. */
   define('again', HANDLER, (b) => {
     const [record] = b.params as [Node];
-    land(b, record, after(b, record));
+    charge(b, record, after(b, record));
+    dispatch(b, record);
   });
+
+  // For compiled code
+
+  const jumpFrom = define('leaveTo', { params: ['i32', 'i64'], results: ['i32'] }, (b) => {
+    const [counted, address] = b.params as [Node, Node];
+    const target = b.call(find, address);
+    b.if(b.op('i32.eqz', target), () => {
+      store64(b, L.NEXT, address);
+      store32(b, L.EXIT_RECORD, counted);
+      b.return(b.i32(L.EXIT_LOOKUP));
+    });
+    land(b, target, counted);
+  });
+  module.exportFunction('leaveTo', jumpFrom);
+
+  /** Dispatches to the handler that interprets a record, also where compiled code begins. */
+  const interpret = define('interpret', HANDLER, (b) => {
+    const [record] = b.params as [Node];
+    const note = b.load('i32.load', noteOf(b, record), L.NOTES_BASE);
+    const handler = b.op(
+      'i32.select',
+      b.op('i32.and', note, b.i32(0xffff)),
+      b.load('i32.load16_u', record),
+      b.op('i32.lt_s', note, zero(b)),
+    );
+    b.returnCallIndirect(handlerType, [record], handler);
+  });
+  module.exportFunction('interpret', interpret);
+
+  module.exportFunction(
+    'leaveAt',
+    define('leaveAt', { params: ['i32', 'i32'], results: ['i32'] }, (b) => {
+      const [counted, target] = b.params as [Node, Node];
+      charge(b, target, counted);
+      b.returnCall(interpret, target);
+    }),
+  );
 
   // Handlers with fixed numbers
 
@@ -200,7 +259,15 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
 
   module.exportFunction(
     'enter',
-    define('enter', HANDLER, (b) => dispatch(b, b.params[0]!)),
+    define('enter', HANDLER, (b) => {
+      warm(b, b.params[0]!);
+      dispatch(b, b.params[0]!);
+    }),
+  );
+  // Records outside the arena have no heat.
+  module.exportFunction(
+    'enterCrossing',
+    define('enterCrossing', HANDLER, (b) => dispatch(b, b.params[0]!)),
   );
   module.exportFunction('find', find);
   return callees;

@@ -46,6 +46,9 @@ export function codePage(va: u64, mode: u32): u32 {
     }
     memory.fill(page, 0, L.CODE_PAGE_BYTES);
     store<u32>(page, mode, L.CP_MODE);
+    const version = load<u32>(L.CODE_VERSION) + 1;
+    store<u32>(L.CODE_VERSION, version);
+    store<u32>(page, version, L.CP_VERSION);
     store<u32>(page, pageOfHost(host), L.CP_NUMBER);
     store<u32>(slot, page);
     flushWriteTlb();
@@ -56,6 +59,8 @@ export function codePage(va: u64, mode: u32): u32 {
 
 /** Drops everything decoded: the arena is empty afterwards. Nothing may be running from it. */
 export function resetArena(): void {
+  const end = load<u32>(L.ARENA_NEXT);
+  if (end > <u32>L.ARENA) memory.fill(L.NOTES, 0, (end - <u32>L.ARENA) >> 3);
   memory.fill(L.CODE_PAGES, 0, L.CODE_PAGES_END - L.CODE_PAGES);
   store<u32>(L.ARENA_NEXT, L.ARENA);
   store<u32>(L.CODE_FREE, 0);
@@ -69,7 +74,12 @@ function invalidate(page: u32): void {
     const count = load<u32>(run, L.RUN_COUNT);
     for (let i: u32 = 1; i <= count; i++) store<u16>(run + i * L.RECORD_BYTES, L.H_STALE);
   }
-  store<u32>(L.CODE_PAGES + (load<u32>(page, L.CP_NUMBER) << 2), 0);
+  const number = load<u32>(page, L.CP_NUMBER);
+  const dropped = load<u32>(L.DROPPED_COUNT);
+  if (dropped < <u32>L.DROPPED_SIZE) store<u32>(L.DROPPED + (dropped << 2), number);
+  store<u32>(L.DROPPED_COUNT, dropped + 1);
+  store<u32>(L.CODE_PAGES + (number << 2), 0);
+  store<u32>(page, 0, L.CP_VERSION);
   store<u32>(page, load<u32>(L.CODE_FREE), L.CP_RUNS);
   store<u32>(L.CODE_FREE, page);
   flushCodeTlb();

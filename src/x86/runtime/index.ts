@@ -6,6 +6,7 @@ export * from './softfloat';
 export * from './packedfloat';
 export * from './mmu';
 export * from './code';
+export * from './flags';
 export * from './address';
 export * from './bulk';
 export * from './divide';

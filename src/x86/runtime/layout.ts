@@ -114,6 +114,18 @@ export const TLB_LOG_COUNT = 0x8a24;
 /** Counters, for people. */
 export const COUNT_TLB_MISSES = 0x8a28;
 export const COUNT_INVALIDATIONS = 0x8a30;
+/** Versions given to code pages so far. */
+export const CODE_VERSION = 0x8a38;
+/** Jumps to a record before EXIT_HOT; 0: never. */
+export const HOT = 0x8a3c;
+/** RAM pages (numbers in host order) whose code has been dropped since the compiler last looked; the count may exceed the list. */
+export const DROPPED_COUNT = 0x8a60;
+/** 32 times the instructions that compiled code has executed. */
+export const COUNT_COMPILED = 0x8a68;
+/** Stretches of execution in compiled code. */
+export const COUNT_ENTERED = 0x8a70;
+export const DROPPED = 0x41000; // 1024 entries
+export const DROPPED_SIZE = 1024;
 /** Guest time in a stretch of execution, as f64: nanoseconds = base + floor((executed - start) * rate). */
 export const TIME_BASE = 0x8a40;
 export const TIME_START = 0x8a48;
@@ -145,10 +157,30 @@ export const CODE_PAGES_END = 0x450000;
 
 /** Code pages (a table of 4096 record addresses, then a header) and decoded instructions. */
 export const ARENA = 0x450000;
-export const ARENA_END = 0x6800000;
+export const ARENA_END = 0x5c80000;
+
+/**
+ * One u32 for each place that a record can have in the arena, at `NOTES_BASE + (record >> 3)`. Of a record that no
+ * compiled code begins at: how often jumps have come to it. Else NOTE_ENTRY, the entry's number from bit 16 on, and
+ * the handler that interprets it in the low half.
+ */
+export const NOTES = 0x5c80000;
+export const NOTES_BASE = 0x5bf6000; // NOTES - ARENA / 8
+export const NOTES_END = 0x6786000;
+export const NOTE_ENTRY = 0x80000000;
 
 /** Guest RAM starts here. */
 export const RAM = 0x6800000;
+
+// How compiled code knows the arithmetic flags: a kind and two values. Kinds from LAZY_ADD on are one for each operand
+// size: 8, 16, 32, 64.
+export const LAZY_MEMORY = 0; // as the state has them
+export const LAZY_PLAIN = 1; // FLAG_RES and FLAG_AUX
+export const LAZY_LOGIC = 2; // FLAG_RES; FLAG_AUX is 0
+export const LAZY_ADD = 3; // a + b
+export const LAZY_SUB = 7; // a - b
+export const LAZY_INC = 11; // a is the result, b the carry
+export const LAZY_DEC = 15;
 
 // A decoded instruction.
 export const RECORD_BYTES = 32;
@@ -181,6 +213,7 @@ export const CODE_PAGE_BYTES = 0x4020;
 export const CP_MODE = 0x4000; // i32: CODE_MODE that it was decoded in
 export const CP_RUNS = 0x4004; // i32: first run, a linked list
 export const CP_NUMBER = 0x4008; // i32: RAM page number in host order
+export const CP_VERSION = 0x400c; // i32: differs from that of every other code page there ever was
 // A run's header (one record in size), before its records.
 export const RUN_NEXT = 0;
 export const RUN_COUNT = 4;
@@ -203,3 +236,5 @@ export const EXIT_STOP = 4;
 export const EXIT_CHECK = 5;
 export const EXIT_CROSS = 6;
 export const EXIT_LINK = 7;
+/** Jumps have come to a record often enough to compile what begins there. */
+export const EXIT_HOT = 8;

@@ -40,8 +40,7 @@ export function restoreCpu(cpu: Cpu, data: unknown): void {
     throw new VmError('bad-state', 'x86-cpu.block: impossible privilege level or code mode');
   }
   new Uint8Array(state.view.buffer, L.STATE, SIZE).set(saved.block);
-  engine.runtime.resetArena();
-  engine.generation++;
+  engine.resetArena();
   engine.runtime.flushTlb();
   cpu.next = new DataView(saved.next.buffer, saved.next.byteOffset).getBigUint64(0, true);
   cpu.executed = saved.executed;

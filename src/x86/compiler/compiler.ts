@@ -1,0 +1,201 @@
+/**
+ * The compiler at work: collects hot places, makes modules of regions, hangs their functions into the interpreter's
+ * table, and takes away what has lost its ground.
+ */
+import type { Memory } from '../../machine/memory.ts';
+import { HANDLER, RUNTIME } from '../interpreter/support.ts';
+import type { Callees, Variant } from '../ops.ts';
+import * as L from '../runtime/layout.ts';
+import type { State } from '../state.ts';
+import { ModuleBuilder, type FunctionRef, type Signature } from '../wasm/module.ts';
+import { ALWAYS_CALLED, emitRegion } from './emit.ts';
+import { RegionFinder, type Region } from './region.ts';
+import { TraitTable } from './traits.ts';
+
+export interface CompilerOptions {
+  /** Jumps to a place before it is compiled. */
+  readonly threshold: number;
+  /** Regions that wait for each other before a module is made of them. */
+  readonly batch: number;
+}
+
+/** What the compiler needs of the engine. */
+export interface CompilerHost {
+  readonly state: State;
+  readonly memory: Memory;
+  /** Functions of the runtime and of the interpreter by name. */
+  readonly functions: Readonly<Record<string, unknown>>;
+  /** The interpreter's handlers. */
+  readonly table: WebAssembly.Table;
+  /** The handler that interprets a record, whatever has been compiled. */
+  interpretedBy(record: number): number;
+  variantAt(record: number): Variant | undefined;
+}
+
+/** Signatures of the interpreter's functions that regions call. */
+const OWN: Readonly<Record<string, Signature>> = {
+  leaveAt: { params: ['i32', 'i32'], results: ['i32'] },
+  leaveTo: { params: ['i32', 'i64'], results: ['i32'] },
+  interpret: HANDLER,
+};
+
+/** A region that has been compiled. */
+interface Compiled {
+  readonly region: Region;
+  readonly handler: number;
+  readonly records: readonly number[];
+}
+
+export interface CompilerCounts {
+  regions: number;
+  modules: number;
+  bytes: number;
+  steps: number;
+  dropped: number;
+}
+
+const HANDLERS = 65536;
+
+export class Compiler {
+  readonly #host: CompilerHost;
+  readonly #options: CompilerOptions;
+  readonly #traits = new TraitTable();
+  readonly #finder: RegionFinder;
+  #queue: Region[] = [];
+  readonly #free: number[] = [];
+  #nextHandler: number;
+  /** Regions by RAM page. */
+  readonly #byPage = new Map<number, Set<Compiled>>();
+  readonly counts: CompilerCounts = { regions: 0, modules: 0, bytes: 0, steps: 0, dropped: 0 };
+
+  constructor(host: CompilerHost, options: CompilerOptions) {
+    this.#host = host;
+    this.#options = options;
+    this.#finder = new RegionFinder(host, this.#traits);
+    this.#nextHandler = host.table.length;
+    host.table.grow(HANDLERS - host.table.length);
+    host.state.setU32(L.HOT, options.threshold);
+  }
+
+  /** Jumps have come to a record often; its page is the current one. */
+  hot(record: number): void {
+    const region = this.#finder.find(record, this.#host.state.u64(L.PAGE_BASE), Math.max(1, this.#options.threshold >> 4));
+    if (!region) return;
+    this.#queue.push(region);
+    if (this.#queue.length >= this.#options.batch) this.compile();
+  }
+
+  /** Between two stretches of execution: catches up with what has happened. */
+  settle(): void {
+    if (this.#queue.length > 0) this.compile();
+    else this.dropStale();
+  }
+
+  /** Makes a module of the regions that wait. */
+  compile(): void {
+    this.dropStale();
+    const regions = this.#queue.filter((region) => this.#isCurrent(region));
+    this.#queue = [];
+    if (regions.length === 0) return;
+    const module = new ModuleBuilder();
+    module.importMemory('host', 'memory', this.#host.memory.wasm.buffer.byteLength / 65536, true);
+    const callees: Callees = {};
+    const names = new Set<string>(ALWAYS_CALLED);
+    for (const { blocks } of regions)
+      for (const { steps } of blocks) for (const { variant } of steps) for (const name of this.#traits.of(variant).callees) names.add(name);
+    for (const name of names) callees[name] = module.importFunction('engine', name, OWN[name] ?? RUNTIME[name]!);
+    const refs: FunctionRef[] = regions.map((region, n) => module.declare(HANDLER, `region ${n} ${region.entries[0]!.toString(16)}`));
+    regions.forEach((region, n) => {
+      module.define(refs[n]!, emitRegion(region, this.#traits, callees));
+      module.exportFunction(String(n), refs[n]!);
+    });
+    const bytes = module.build();
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      host: { memory: this.#host.memory.wasm },
+      engine: this.#host.functions as WebAssembly.ModuleImports,
+    });
+    this.counts.modules++;
+    this.counts.bytes += bytes.length;
+    regions.forEach((region, n) => this.#install(region, instance.exports[String(n)] as () => number));
+  }
+
+  #isCurrent({ pages }: Region): boolean {
+    return pages.every(({ codePage, version }) => this.#host.state.u32(codePage + L.CP_VERSION) === version);
+  }
+
+  #install(region: Region, run: () => number): void {
+    const { state, table } = this.#host;
+    const handler = this.#free.pop() ?? this.#nextHandler++;
+    if (handler >= HANDLERS) return;
+    table.set(handler, run);
+    const records: number[] = [];
+    region.entries.forEach((at, n) => {
+      const { record } = region.blocks.find((block) => block.at === at)!;
+      // A place that has been compiled already stays so, except the one that was found hot.
+      const note = L.NOTES_BASE + (record >>> 3);
+      if (n > 0 && state.u32(note) & L.NOTE_ENTRY) return;
+      state.setU32(note, L.NOTE_ENTRY | (n << 16) | this.#host.interpretedBy(record));
+      state.setU16(record, handler);
+      records.push(record);
+    });
+    const compiled: Compiled = { region, handler, records };
+    for (const { number } of region.pages) {
+      let set = this.#byPage.get(number);
+      if (!set) this.#byPage.set(number, (set = new Set()));
+      set.add(compiled);
+    }
+    this.counts.regions++;
+    for (const { steps } of region.blocks) this.counts.steps += steps.length;
+  }
+
+  /** Takes away the regions of pages whose code has changed. */
+  dropStale(): void {
+    const { state } = this.#host;
+    const count = state.u32(L.DROPPED_COUNT);
+    if (count === 0) return;
+    state.setU32(L.DROPPED_COUNT, 0);
+    if (count > L.DROPPED_SIZE) {
+      for (const number of [...this.#byPage.keys()]) this.#dropPage(number);
+      return;
+    }
+    for (let n = 0; n < count; n++) this.#dropPage(state.u32(L.DROPPED + n * 4));
+  }
+
+  #dropPage(number: number): void {
+    for (const compiled of this.#byPage.get(number) ?? []) if (!this.#isCurrent(compiled.region)) this.#drop(compiled);
+  }
+
+  /** The arena has been emptied: no record is valid any more. */
+  forgetAll(): void {
+    const { table, state } = this.#host;
+    for (const set of this.#byPage.values()) {
+      for (const compiled of set) {
+        if (table.get(compiled.handler) === null) continue;
+        table.set(compiled.handler, null);
+        this.#free.push(compiled.handler);
+        this.counts.dropped++;
+      }
+    }
+    this.#byPage.clear();
+    this.#queue = [];
+    state.setU32(L.DROPPED_COUNT, 0);
+  }
+
+  #drop(compiled: Compiled): void {
+    const { state, table } = this.#host;
+    for (const record of compiled.records) {
+      if (state.u16(record) !== compiled.handler) continue;
+      const note = L.NOTES_BASE + (record >>> 3);
+      state.setU16(record, state.u32(note) & 0xffff);
+      state.setU32(note, 0);
+    }
+    for (const { number } of compiled.region.pages) {
+      const set = this.#byPage.get(number);
+      set?.delete(compiled);
+      if (set?.size === 0) this.#byPage.delete(number);
+    }
+    table.set(compiled.handler, null);
+    this.#free.push(compiled.handler);
+    this.counts.dropped++;
+  }
+}

@@ -1,0 +1,399 @@
+/** Builds the WebAssembly function of a region. */
+import type { Callees } from '../ops.ts';
+import { HANDLER, RUN_LIMIT } from '../interpreter/support.ts';
+import * as L from '../runtime/layout.ts';
+import type { Semantics } from '../isa/row.ts';
+import { FunctionBuilder, type Label, type Node, type Variable } from '../wasm/ir.ts';
+import { analyse, type Flow } from './graph.ts';
+import { DYNAMIC, LazyFlags, type Flags } from './lazy-flags.ts';
+import { StepOps, type Surroundings } from './step-ops.ts';
+import type { Block, Region } from './region.ts';
+import type { TraitTable } from './traits.ts';
+
+/** Return addresses that a RET compares with, before it leaves the region. */
+const MOST_RETURNS = 6;
+
+/** A region's function takes the record that it begins at, like a handler. */
+export function emitRegion(region: Region, traits: TraitTable, callees: Callees): Uint8Array {
+  return new RegionEmitter(region, traits, callees).emit();
+}
+
+/** Functions of the interpreter and the runtime that every region may call. */
+export const ALWAYS_CALLED = ['leaveAt', 'leaveTo', 'interpret', 'storeFlags', 'selectTlb'] as const;
+
+class RegionEmitter implements Surroundings {
+  readonly b = new FunctionBuilder(HANDLER);
+  readonly flags: LazyFlags;
+  readonly #region: Region;
+  readonly #traits: TraitTable;
+  readonly #callees: Callees;
+  readonly #flow: Flow;
+  /** Node of the block at an offset. */
+  readonly #nodeAt = new Map<number, number>();
+  /** By node: whether somebody looks at the flags that it begins with. */
+  readonly #flagsLive: boolean[];
+  readonly #severalPages: boolean;
+
+  // Variables
+  readonly #at: Variable;
+  readonly #limit: Variable;
+  readonly #base: Variable;
+  readonly #entry: Variable;
+  readonly #target: Variable;
+  readonly #address: Variable;
+  readonly #gprs = new Map<number, Variable>();
+  readonly #written = new Set<number>();
+  #tlbRead: Variable | undefined;
+  #tlbWrite: Variable | undefined;
+
+  // Where control goes
+  #leaveAt!: Label;
+  #leaveTo!: Label;
+  #dispatcher!: Label;
+  readonly #labels = new Map<number, Label>();
+  readonly #loopLabels = new Map<number, Label>();
+
+  // What is being built
+  #node = 0;
+  #done = 0;
+
+  constructor(region: Region, traits: TraitTable, callees: Callees) {
+    this.#region = region;
+    this.#traits = traits;
+    this.#callees = callees;
+    const { b } = this;
+    this.flags = new LazyFlags(b);
+    this.#at = b.variable('i32');
+    this.#limit = b.variable('i32');
+    this.#base = b.variable('i64');
+    this.#entry = b.variable('i32');
+    this.#target = b.variable('i32');
+    this.#address = b.variable('i64');
+    this.#severalPages = region.pages.length > 1;
+    region.blocks.forEach(({ at }, n) => this.#nodeAt.set(at, n + 1));
+    const entries = region.entries.map((at) => this.#nodeAt.get(at)!);
+    this.#flow = analyse([[], ...region.blocks.map((block) => this.#successors(block))], entries);
+    this.#flagsLive = this.#liveFlags();
+  }
+
+  #block(node: number): Block {
+    return this.#region.blocks[node - 1]!;
+  }
+
+  /** Offsets that a block's ending may go to, without those outside of the region. */
+  #targets(block: Block): number[] {
+    const last = block.steps.at(-1)!;
+    const next = last.at + last.length;
+    const jump = (last.at & ~0xfff) + Number(last.immediate);
+    switch (block.ending) {
+      case 'next': return [next];
+      case 'branch': return [jump, next];
+      case 'jump': case 'call': return [jump];
+      case 'return': return this.#region.returns.slice(0, MOST_RETURNS);
+      default: return [];
+    } // prettier-ignore
+  }
+
+  #successors(block: Block): number[] {
+    return this.#targets(block).flatMap((at) => this.#nodeAt.get(at) ?? []);
+  }
+
+  /** Whether some way out of the region leads from a block's end directly: then the flags at its end count. */
+  #mayLeave(block: Block): boolean {
+    const { ending } = block;
+    if (ending === 'leave' || ending === 'indirect' || ending === 'return') return true;
+    return this.#targets(block).some((at) => !this.#nodeAt.has(at) || this.#crossesPage(block, at));
+  }
+
+  /** Whether going on at an offset leads to another page. */
+  #crossesPage(block: Block, at: number): boolean {
+    return (at & ~0xfff) !== (block.steps.at(-1)!.at & ~0xfff);
+  }
+
+  #liveFlags(): boolean[] {
+    const live = Array.from<boolean>({ length: this.#region.blocks.length + 1 }).fill(false);
+    for (let changed = true; changed;) {
+      changed = false;
+      for (let node = live.length - 1; node > 0; node--) {
+        if (live[node]) continue;
+        const block = this.#block(node);
+        let now = this.#mayLeave(block) || this.#successors(block).some((to) => live[to] || this.#isBackward(node, to));
+        for (let i = block.steps.length - 1; i >= 0; i--) {
+          const { looksAtFlags, setsFlags } = this.#traits.of(block.steps[i]!.variant);
+          if (setsFlags) now = false;
+          if (looksAtFlags) now = true;
+        }
+        if (now) live[node] = changed = true;
+      }
+    }
+    return live;
+  }
+
+  /** Going back, the budget may end. */
+  #isBackward(from: number, to: number): boolean {
+    return this.#flow.position[to]! <= this.#flow.position[from]!;
+  }
+
+  emit(): Uint8Array {
+    const { b } = this;
+    b.block((leaveAt) => {
+      this.#leaveAt = leaveAt;
+      b.block((leaveTo) => {
+        this.#leaveTo = leaveTo;
+        b.loop((dispatcher) => {
+          this.#dispatcher = dispatcher;
+          this.#tree(0);
+        });
+      });
+      this.#flush();
+      b.returnCall(this.#callees['leaveTo']!, b.get(this.#at), b.get(this.#address));
+    });
+    this.#flush();
+    b.returnCall(this.#callees['leaveAt']!, b.get(this.#at), b.get(this.#target));
+    b.atStart(() => this.#prologue());
+    return b.finish();
+  }
+
+  #prologue(): void {
+    const { b } = this;
+    const record = b.params[0]!;
+    const zero = b.i32(0);
+    const steps = this.#region.blocks.reduce((sum, block) => sum + block.steps.length, 0);
+    const most = Math.max(steps, RUN_LIMIT) * L.RECORD_BYTES;
+    let units = 0;
+    for (const { steps: each } of this.#region.blocks) for (const { variant } of each) units |= this.#traits.of(variant).unit;
+    const deadline = b.load('i32.load', zero, L.DEADLINE);
+    let refused = b.op('i32.lt_s', b.op('i32.sub', deadline, record), b.i32(most));
+    if (units) refused = b.op('i32.or', refused, b.op('i32.and', b.load('i32.load', zero, L.FPU_TRAP), b.i32(units)));
+    b.if(refused, () => b.returnCall(this.#callees['interpret']!, record));
+    b.set(this.#at, record);
+    b.set(this.#limit, b.op('i32.sub', deadline, b.i32(most)));
+    b.set(this.#base, b.load('i64.load', zero, L.PAGE_BASE));
+    const note = b.load('i32.load', b.op('i32.shr_u', record, b.i32(3)), L.NOTES_BASE);
+    b.set(this.#entry, b.op('i32.and', b.op('i32.shr_u', note, b.i32(16)), b.i32(0xff)));
+    this.#region.entries.forEach((at, n) => {
+      const delta = at & ~0xfff;
+      if (delta === 0) return;
+      b.if(b.op('i32.eq', b.get(this.#entry), b.i32(n)), () => b.set(this.#base, b.op('i64.sub', b.get(this.#base), b.i64(delta))));
+    });
+    for (const [number, variable] of this.#gprs) b.set(variable, b.load('i64.load', zero, L.GPR + number * 8));
+    if (this.#tlbRead) b.set(this.#tlbRead, b.load('i32.load', zero, L.TLB_READ));
+    if (this.#tlbWrite) b.set(this.#tlbWrite, b.load('i32.load', zero, L.TLB_WRITE));
+  }
+
+  #flush(): void {
+    const { b } = this;
+    const count = (address: number, more: Node): void =>
+      b.store('i64.store', b.i32(0), b.op('i64.add', b.load('i64.load', b.i32(0), address), more), address);
+    count(L.COUNT_COMPILED, b.op('i64.extend_i32_u', b.op('i32.sub', b.get(this.#at), b.params[0]!)));
+    count(L.COUNT_ENTERED, b.i64(1));
+    for (const number of this.#written) b.store('i64.store', b.i32(0), b.get(this.#gprs.get(number)!), L.GPR + number * 8);
+    b.if(b.get(this.flags.kind), () => b.call(this.#callees['storeFlags']!, ...this.flags.arguments()));
+  }
+
+  // Structure
+
+  #tree(node: number): void {
+    const { b } = this;
+    const after = this.#flow.children[node]!.filter((child) => this.#flow.merges.has(child)).sort(
+      (x, y) => this.#flow.position[y]! - this.#flow.position[x]!,
+    );
+    if (this.#flow.loops.has(node)) {
+      b.loop((label) => {
+        this.#loopLabels.set(node, label);
+        this.#within(node, after);
+      });
+    } else this.#within(node, after);
+  }
+
+  /** The node, then the merging nodes that it dominates, each behind the block that jumps to it leave. */
+  #within(node: number, after: readonly number[]): void {
+    const [next, ...rest] = after;
+    if (next === undefined) return this.#contents(node);
+    this.b.block((label) => {
+      this.#labels.set(next, label);
+      this.#within(node, rest);
+    });
+    this.flags.now = DYNAMIC;
+    this.#tree(next);
+  }
+
+  #contents(node: number): void {
+    const { b } = this;
+    if (node === 0) {
+      b.brTable(
+        this.#flow.entries.map((entry) => this.#labels.get(entry)!),
+        b.get(this.#entry),
+      );
+      return;
+    }
+    if (this.#flow.loops.has(node) || this.#flow.merges.has(node)) this.flags.now = DYNAMIC;
+    this.#node = node;
+    const block = this.#block(node);
+    this.#done = 0;
+    for (const step of block.steps) {
+      b.borrowing(() => (step.variant.encoding.row.semantics as Semantics)(new StepOps(step, this, this.#callees)));
+      this.#done++;
+    }
+    const last = block.steps.at(-1)!;
+    if (block.ending === 'next') this.#count(block.steps.length, () => this.#go(last.at + last.length));
+    else if (block.ending === 'leave') {
+      this.#count(block.steps.length, () => this.#leaveBefore(block.leaveAt, last.at + last.length, 0));
+    }
+  }
+
+  /** Moves `at` over the block's instructions, then ends it. */
+  #count(steps: number, end: () => void): void {
+    const { b } = this;
+    b.set(this.#at, b.op('i32.add', b.get(this.#at), b.i32(steps * L.RECORD_BYTES)));
+    end();
+  }
+
+  // Ways on
+
+  /** To an offset; the block's instructions have been counted. */
+  #go(at: number): void {
+    const { b } = this;
+    const from = this.#node;
+    const to = this.#nodeAt.get(at);
+    if (to === undefined) return this.#leaveForever(this.linear(at));
+    if (this.#crossesPage(this.#block(from), at)) this.#guard(at);
+    const backward = this.#isBackward(from, to);
+    if (backward) {
+      b.if(b.op('i32.gt_s', b.get(this.#at), b.get(this.#limit)), () => this.#leaveBefore(this.#block(to).record, at, 0));
+    }
+    if (this.#flow.dispatched(from, to)) {
+      this.#keepFlags(to);
+      b.set(this.#entry, b.i32(this.#flow.entries.indexOf(to)));
+      b.br(this.#dispatcher);
+    } else if (backward) {
+      this.#keepFlags(to);
+      b.br(this.#loopLabels.get(to)!);
+    } else if (this.#flow.merges.has(to)) {
+      this.#keepFlags(to);
+      b.br(this.#labels.get(to)!);
+    } else {
+      if (this.#flow.loops.has(to)) this.#keepFlags(to);
+      const { flags } = this;
+      const { now } = flags;
+      const done = this.#done;
+      this.#tree(to);
+      flags.now = now;
+      this.#node = from;
+      this.#done = done;
+    }
+  }
+
+  /** Before control merges with other ways. */
+  #keepFlags(to: number): void {
+    if (this.#flagsLive[to]) this.flags.store();
+  }
+
+  /** Another page: it must still be mapped to the code that was compiled. */
+  #guard(at: number): void {
+    const { b } = this;
+    const page = this.#region.pages.find(({ delta }) => delta === (at & ~0xfff))!;
+    const va = this.linear(page.delta);
+    const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', va, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
+    const entry = b.op('i32.add', b.load('i32.load', b.i32(0), L.TLB_CODE), index);
+    const mapped = b.op(
+      'i32.and',
+      b.op('i64.eq', b.load('i64.load', entry), va),
+      b.op('i32.eq', b.load('i32.load', entry, 8), b.i32(page.codePage)),
+    );
+    const same = b.op('i32.eq', b.load('i32.load', b.i32(page.codePage), L.CP_VERSION), b.i32(page.version));
+    b.if(b.op('i32.eqz', b.op('i32.and', mapped, same)), () => this.#leaveForever(this.linear(at)));
+  }
+
+  /** Out of the region, to a linear address. */
+  #leaveForever(address: Node): void {
+    const { b } = this;
+    this.flags.store();
+    b.set(this.#address, address);
+    b.br(this.#leaveTo);
+  }
+
+  /** Out of the region, to the interpreter's handler of a record, `more` instructions after what has been counted. */
+  #leaveBefore(record: number, at: number, more: number): void {
+    const { b } = this;
+    this.flags.store();
+    if (more > 0) b.set(this.#at, b.op('i32.add', b.get(this.#at), b.i32(more * L.RECORD_BYTES)));
+    b.set(this.#target, b.i32(record));
+    if (this.#severalPages) b.store('i64.store', b.i32(0), this.linear(at & ~0xfff), L.PAGE_BASE);
+    b.br(this.#leaveAt);
+  }
+
+  // Surroundings of a step
+
+  linear(at: number): Node {
+    return this.b.op('i64.add', this.b.get(this.#base), this.b.i64(at));
+  }
+
+  #gpr(number: number): Variable {
+    let variable = this.#gprs.get(number);
+    if (!variable) {
+      variable = this.b.lasting('i64');
+      this.#gprs.set(number, variable);
+    }
+    return variable;
+  }
+
+  readGpr(number: number): Node {
+    return this.b.get(this.#gpr(number));
+  }
+
+  writeGpr(number: number, value: Node): void {
+    this.#written.add(number);
+    this.b.set(this.#gpr(number), value);
+  }
+
+  tlb(write: boolean): Node {
+    if (write) return this.b.get((this.#tlbWrite ??= this.b.lasting('i32')));
+    return this.b.get((this.#tlbRead ??= this.b.lasting('i32')));
+  }
+
+  tlbChanged(): void {
+    const { b } = this;
+    b.set((this.#tlbRead ??= b.lasting('i32')), b.load('i32.load', b.i32(0), L.TLB_READ));
+    b.set((this.#tlbWrite ??= b.lasting('i32')), b.load('i32.load', b.i32(0), L.TLB_WRITE));
+  }
+
+  position(): Node {
+    return this.b.op('i32.add', this.b.get(this.#at), this.b.i32(this.#done * L.RECORD_BYTES));
+  }
+
+  leave(): void {
+    const step = this.#block(this.#node).steps[this.#done]!;
+    this.#leaveBefore(step.record, step.at, this.#done);
+  }
+
+  goTo(at: number): void {
+    this.#count(this.#done + 1, () => this.#go(at));
+  }
+
+  branch(condition: Node, taken: number, next: number): void {
+    const { b, flags } = this;
+    this.#count(this.#done + 1, () => {
+      const before: Flags = flags.now;
+      b.if(condition, () => this.#go(taken));
+      flags.now = before;
+      this.#go(next);
+    });
+  }
+
+  jumpTo(linear: Node): void {
+    const { b } = this;
+    const block = this.#block(this.#node);
+    this.#count(this.#done + 1, () => {
+      if (block.ending === 'return') {
+        const { now } = this.flags;
+        for (const at of this.#targets(block)) {
+          if (!this.#nodeAt.has(at)) continue;
+          b.if(b.op('i64.eq', linear, this.linear(at)), () => this.#go(at));
+          this.flags.now = now;
+        }
+      }
+      this.#leaveForever(linear);
+    });
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Which guest code is compiled together: from a hot record along the ways that execution takes, over calls, returns and
+ * page borders, as far as the limits go.
+ */
+import * as L from '../runtime/layout.ts';
+import type { State } from '../state.ts';
+import type { Variant } from '../ops.ts';
+import { readStep, type Step } from './step.ts';
+import type { Traits, TraitTable } from './traits.ts';
+
+/** Instructions and blocks of a region: beyond this V8's optimiser takes more than its share. */
+const MOST_STEPS = 300;
+const MOST_BLOCKS = 64;
+const MOST_PAGES = 8;
+/** Entries have numbers of one byte. */
+const MOST_ENTRIES = 200;
+
+/** Offsets (`at`) count from the base of the page that the region was found from; they may be negative. */
+export interface Block {
+  readonly at: number;
+  readonly record: number;
+  readonly steps: readonly Step[];
+  readonly ending: Traits['ending'] | 'leave';
+  /** Record that the interpreter goes on with, when it leaves. */
+  readonly leaveAt: number;
+}
+
+export interface Page {
+  /** Offset from the first page, in bytes. */
+  readonly delta: number;
+  /** Address of its code page, and the version that this had. */
+  readonly codePage: number;
+  readonly version: number;
+  /** RAM page, in host order. */
+  readonly number: number;
+}
+
+export interface Region {
+  readonly blocks: readonly Block[];
+  readonly pages: readonly Page[];
+  /** Offsets of blocks that execution comes to from outside; the first is where it was found hot. */
+  readonly entries: readonly number[];
+  /** Where calls in it return to. */
+  readonly returns: readonly number[];
+}
+
+/** What decoding knows. */
+export interface Decoded {
+  readonly state: State;
+  /** The variant of a record; undefined when it is none: an end, a page crossing, something stale or undefined. */
+  variantAt(record: number): Variant | undefined;
+}
+
+interface Found {
+  readonly step: Step;
+  readonly traits: Traits;
+}
+
+const pageOf = (at: number): number => at & ~0xfff;
+
+export class RegionFinder {
+  readonly #decoded: Decoded;
+  readonly #traits: TraitTable;
+
+  constructor(decoded: Decoded, traits: TraitTable) {
+    this.#decoded = decoded;
+    this.#traits = traits;
+  }
+
+  /**
+   * The region from a record on whose page is at a linear address now; undefined when its first instruction is not compiled.
+   * @param warm jumps that must have come to a place for it to be included
+   */
+  find(start: number, pageBase: bigint, warm: number): Region | undefined {
+    return new Search(this.#decoded, this.#traits, pageBase, warm).run(start);
+  }
+}
+
+class Search {
+  readonly #decoded: Decoded;
+  readonly #state: State;
+  readonly #traits: TraitTable;
+  readonly #pageBase: bigint;
+  readonly #warm: number;
+  readonly #pages = new Map<number, Page | undefined>();
+  /** Instructions by offset; undefined: the interpreter's. */
+  readonly #found = new Map<number, Found | undefined>();
+  readonly #records = new Map<number, number>();
+  readonly #leaders = new Set<number>();
+  readonly #entries = new Set<number>();
+  readonly #returns = new Set<number>();
+  #steps = 0;
+
+  constructor(decoded: Decoded, traits: TraitTable, pageBase: bigint, warm: number) {
+    this.#decoded = decoded;
+    this.#state = decoded.state;
+    this.#traits = traits;
+    this.#pageBase = pageBase;
+    this.#warm = warm;
+  }
+
+  run(start: number): Region | undefined {
+    const first = this.#state.u16(start + L.R_OFFSET);
+    const queue = [first];
+    this.#entries.add(first);
+    for (let n = 0; n < queue.length && this.#leaders.size < MOST_BLOCKS && this.#steps < MOST_STEPS; n++) {
+      const at = queue[n]!;
+      if (this.#leaders.has(at)) continue;
+      const record = this.#recordAt(at);
+      if (record === 0) continue;
+      this.#leaders.add(at);
+      this.#follow(at, queue);
+    }
+    if (!this.#found.get(first)) return undefined;
+    const blocks = [...this.#leaders].flatMap((at) => this.#block(at) ?? []);
+    const present = new Set(blocks.map(({ at }) => at));
+    const entries = [...this.#entries].filter((at) => present.has(at)).slice(0, MOST_ENTRIES);
+    const used = new Set(blocks.map(({ at }) => pageOf(at)));
+    const pages = [...this.#pages.values()].filter((page): page is Page => page !== undefined && used.has(page.delta));
+    return { blocks, pages, entries, returns: [...this.#returns].filter((at) => present.has(at)) };
+  }
+
+  /** The code page at an offset, if the code TLB has it now. */
+  #page(delta: number): Page | undefined {
+    if (this.#pages.has(delta)) return this.#pages.get(delta);
+    let page: Page | undefined;
+    if (this.#pages.size < MOST_PAGES) {
+      const state = this.#state;
+      const va = BigInt.asUintN(64, this.#pageBase + BigInt(delta));
+      const entry = state.u32(L.TLB_CODE) + (Number((va >> 8n) & 0xffffn) & ((L.TLB_ENTRIES - 1) << 4));
+      if (state.u64(entry) === va) {
+        const codePage = state.u32(entry + 8);
+        if (state.u32(codePage + L.CP_MODE) === 2) {
+          page = { delta, codePage, version: state.u32(codePage + L.CP_VERSION), number: state.u32(codePage + L.CP_NUMBER) };
+        }
+      }
+    }
+    this.#pages.set(delta, page);
+    return page;
+  }
+
+  #recordAt(at: number): number {
+    const known = this.#records.get(at);
+    if (known !== undefined) return known;
+    const page = this.#page(pageOf(at));
+    const record = page ? this.#state.u32(page.codePage + (at & 0xfff) * 4) : 0;
+    this.#records.set(at, record);
+    return record;
+  }
+
+  /** Whether enough jumps have come to a place. */
+  #isWarm(at: number): boolean {
+    const record = this.#recordAt(at);
+    return record !== 0 && this.#state.u32(L.NOTES_BASE + (record >>> 3)) >= this.#warm;
+  }
+
+  /** Goes along straight execution from a leader, and notes where it branches to. */
+  #follow(start: number, queue: number[]): void {
+    for (let at = start; this.#steps < MOST_STEPS;) {
+      if (this.#found.has(at)) {
+        if (at !== start) this.#leaders.add(at);
+        return;
+      }
+      const record = this.#recordAt(at);
+      if (record === 0) return;
+      const variant = this.#decoded.variantAt(record);
+      const traits = variant && this.#traits.of(variant);
+      if (!variant || !traits?.compiled) {
+        this.#found.set(at, undefined);
+        if (variant && !variant.encoding.row.ends) this.#enterAfter(record, at, queue);
+        return;
+      }
+      const step = readStep(this.#state, record, variant, pageOf(at));
+      this.#found.set(at, { step, traits });
+      this.#steps++;
+      const next = at + step.length;
+      const target = pageOf(at) + Number(step.immediate);
+      switch (traits.ending) {
+        case 'next':
+          at = next;
+          continue;
+        case 'branch':
+          if (target <= at || this.#isWarm(target)) queue.push(target);
+          queue.push(next);
+          return;
+        case 'jump':
+          queue.push(target);
+          return;
+        case 'call':
+          if (this.#isWarm(target)) {
+            queue.push(target);
+            this.#returns.add(next);
+          }
+          this.#enter(next, queue);
+          return;
+        case 'indirect':
+          if (variant.encoding.row.mnemonic === 'call' || variant.encoding.row.mnemonic === 'syscall') this.#enter(next, queue);
+          return;
+        case 'return':
+          return;
+      }
+    }
+  }
+
+  #enter(at: number, queue: number[]): void {
+    this.#entries.add(at);
+    queue.push(at);
+  }
+
+  #enterAfter(record: number, at: number, queue: number[]): void {
+    this.#enter(at + this.#state.view.getUint8(record + L.R_LENGTH), queue);
+  }
+
+  #block(start: number): Block | undefined {
+    const steps: Step[] = [];
+    for (let at = start; ;) {
+      const found = this.#found.get(at);
+      if (!found) {
+        // Left to the interpreter, or beyond the limits.
+        const record = this.#recordAt(at);
+        if (this.#found.has(at) || record !== 0) return steps.length > 0 ? this.#made(start, steps, 'leave', record) : undefined;
+        return this.#made(start, steps, 'next', 0);
+      }
+      if (at !== start && this.#leaders.has(at)) return this.#made(start, steps, 'next', 0);
+      steps.push(found.step);
+      if (found.traits.ending !== 'next') return this.#made(start, steps, found.traits.ending, 0);
+      at += found.step.length;
+    }
+  }
+
+  #made(at: number, steps: readonly Step[], ending: Block['ending'], leaveAt: number): Block | undefined {
+    return steps.length > 0 ? { at, record: this.#recordAt(at), steps, ending, leaveAt } : undefined;
+  }
+}
