@@ -1,8 +1,7 @@
 /** A processor on the bench: long mode over identity-mapped 4 KiB pages, an IDT whose gates lead where a test wants. */
 import { Bus } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
-import type { VCpuHost } from '../../src/machine/vcpu.ts';
-import { interpreter } from '../../src/x86/accelerator.ts';
+import type { Accelerator, VCpuHost } from '../../src/machine/vcpu.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 
 export const PAGE = 4096;
@@ -50,8 +49,7 @@ export class Bench {
   readonly waiting: number[] = [];
   #nextTable = TABLES + PAGE;
 
-  constructor(runtime: WebAssembly.Module) {
-    const accelerator = interpreter(runtime);
+  constructor(accelerator: Accelerator) {
     this.memory = new Memory(RAM, accelerator.reservedBytes);
     const host: VCpuHost = {
       memory: this.memory,

@@ -5,8 +5,8 @@
 import { expect, test } from 'vitest';
 import type { Width } from '../../src/machine/bus.ts';
 import type { Accelerator, Exit, Registers, VCpu, VCpuHost } from '../../src/machine/vcpu.ts';
-import { interpreter } from '../../src/x86/accelerator.ts';
 import { compileRuntime } from '../engine/runtime.ts';
+import { ACCELERATORS } from '../accelerators.ts';
 import { MEMORY_BYTES, shakyPc } from './board.ts';
 import { fuzz, oddNumber, pick, type Random } from './seeds.ts';
 
@@ -18,6 +18,7 @@ const STATUSES = [0, 1, 3, 11, 15, 15, 15, 0x80, 0xff];
 /** What a guest's code could do to the devices, without the code. */
 class Vandal implements VCpu {
   executed = 0;
+  readonly counts = {};
   readonly #host: VCpuHost;
   readonly #random: Random;
   #stop = false;
@@ -235,7 +236,7 @@ test('code made of port and MMIO accesses does not make the board fail', { timeo
   let executed = 0;
   const cases = await fuzz('board code', async (random) => {
     let host!: VCpuHost;
-    const inner = interpreter(runtime);
+    const inner = pick(random, ACCELERATORS).make(runtime);
     const accelerator: Accelerator = { ...inner, createVCpu: (given) => inner.createVCpu((host = given)) };
     const pc = await shakyPc(random, accelerator, 80);
     const code = host.memory.view(0x10_0000, 0x8000)!;

@@ -2,13 +2,13 @@
  * Random bytes and random instructions as a guest's code in every mode, with descriptor tables and page tables that
  * are half right: the processor must come back within its budget, never throw, and touch nothing beyond the RAM.
  */
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { Bus, type BusDevice } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
 import type { Segment, SegmentName, VCpuHost } from '../../src/machine/vcpu.ts';
-import { interpreter } from '../../src/x86/accelerator.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import * as L from '../../src/x86/runtime/layout.ts';
+import { ACCELERATORS } from '../accelerators.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 import { fuzz, oddNumber, pick, type Random } from './seeds.ts';
 
@@ -41,32 +41,6 @@ function disturb(): void {
   else if (what === 3) cpu.stop();
   else if (what === 4) memory.write32(random(RAM), random(2 ** 32));
 }
-
-beforeAll(async () => {
-  const accelerator = interpreter(await compileRuntime());
-  memory = new Memory(RAM, accelerator.reservedBytes);
-  const pio = new Bus('pio');
-  const mmio = new Bus('mmio');
-  pio.map(0, 0x10000, 'anything', anything);
-  mmio.map(RAM, 0x1_0000_0000 - RAM, 'anything', anything);
-  const host: VCpuHost = {
-    memory,
-    pio,
-    mmio,
-    acknowledge: () => {
-      cpu.setInterrupt(false);
-      return random(4) === 0 ? -1 : random(256);
-    },
-    time: { baseNs: 0, start: 0, rate: 1 },
-    epochMs: 0,
-    fpuError() {},
-    random: () => oddNumber(random),
-    cr8: 0n,
-    readMsr: (index) => (index & 1 ? undefined : BigInt(index)),
-    writeMsr: (index) => (index & 1) === 0,
-  };
-  cpu = accelerator.createVCpu(host) as Cpu;
-}, 300_000);
 
 const MODES = ['real', 'protected 16', 'protected 32', 'paged 32', 'PAE', 'compatibility', 'long', 'long user'] as const;
 type Mode = (typeof MODES)[number];
@@ -245,38 +219,66 @@ function enter(mode: Mode): void {
   cpu.state.setU64(L.STAR, pick(random, [0x0010_0008_0000_0000n, oddNumber(random)]));
 }
 
-for (const mode of MODES) {
-  test(`${mode}: random code comes back within its budget and stays within its memory`, { timeout: 3_600_000 }, async () => {
-    // What must not change: the constants below the state, and what follows the RAM.
-    const constants = memory.bytes.slice(0, L.STATE);
-    let executed = 0;
-    const cases = await fuzz(`code ${mode}`, (seeded) => {
-      random = seeded;
-      prepare(mode);
-      memory.written(0, RAM);
-      enter(mode);
-      for (let run = 0; run < RUNS; run++) {
-        const before = cpu.executed;
-        const budget = pick(random, [1, 7, 100, BUDGET]);
-        const began = performance.now();
-        const exit = cpu.run(budget);
-        expect(performance.now() - began).toBeLessThan(SLOW_MS);
-        const done = cpu.executed - before;
-        expect(done).toBeGreaterThanOrEqual(0);
-        expect(done).toBeLessThanOrEqual(budget + SLACK);
-        executed += done;
-        if (exit.kind === 'shutdown') break;
-        if (random(3) === 0) disturb();
-        if (exit.kind === 'halt') {
-          cpu.setRegisters({ rflags: 0x202n });
-          cpu.setInterrupt(true);
+describe.each(ACCELERATORS)('on $name', ({ make }) => {
+  beforeAll(async () => {
+    const accelerator = make(await compileRuntime());
+    memory = new Memory(RAM, accelerator.reservedBytes);
+    const pio = new Bus('pio');
+    const mmio = new Bus('mmio');
+    pio.map(0, 0x10000, 'anything', anything);
+    mmio.map(RAM, 0x1_0000_0000 - RAM, 'anything', anything);
+    const host: VCpuHost = {
+      memory,
+      pio,
+      mmio,
+      acknowledge: () => {
+        cpu.setInterrupt(false);
+        return random(4) === 0 ? -1 : random(256);
+      },
+      time: { baseNs: 0, start: 0, rate: 1 },
+      epochMs: 0,
+      fpuError() {},
+      random: () => oddNumber(random),
+      cr8: 0n,
+      readMsr: (index) => (index & 1 ? undefined : BigInt(index)),
+      writeMsr: (index) => (index & 1) === 0,
+    };
+    cpu = accelerator.createVCpu(host) as Cpu;
+  }, 300_000);
+
+  for (const mode of MODES) {
+    test(`${mode}: random code comes back within its budget and stays within its memory`, { timeout: 3_600_000 }, async () => {
+      // What must not change: the constants below the state, and what follows the RAM.
+      const constants = memory.bytes.slice(0, L.STATE);
+      let executed = 0;
+      const cases = await fuzz(`code ${mode}`, (seeded) => {
+        random = seeded;
+        prepare(mode);
+        memory.written(0, RAM);
+        enter(mode);
+        for (let run = 0; run < RUNS; run++) {
+          const before = cpu.executed;
+          const budget = pick(random, [1, 7, 100, BUDGET]);
+          const began = performance.now();
+          const exit = cpu.run(budget);
+          expect(performance.now() - began).toBeLessThan(SLOW_MS);
+          const done = cpu.executed - before;
+          expect(done).toBeGreaterThanOrEqual(0);
+          expect(done).toBeLessThanOrEqual(budget + SLACK);
+          executed += done;
+          if (exit.kind === 'shutdown') break;
+          if (random(3) === 0) disturb();
+          if (exit.kind === 'halt') {
+            cpu.setRegisters({ rflags: 0x202n });
+            cpu.setInterrupt(true);
+          }
         }
-      }
+      });
+      // The runtime's own variables lie in front of the constants' end; its tables must be as they were.
+      expect(memory.bytes.subarray(0, 1024)).toEqual(constants.subarray(0, 1024));
+      expect(cases).toBeGreaterThan(0);
+      expect(executed).toBeGreaterThan(cases);
+      console.log(`${mode}: ${cases} cases, ${executed} instructions`);
     });
-    // The runtime's own variables lie in front of the constants' end; its tables must be as they were.
-    expect(memory.bytes.subarray(0, 1024)).toEqual(constants.subarray(0, 1024));
-    expect(cases).toBeGreaterThan(0);
-    expect(executed).toBeGreaterThan(cases);
-    console.log(`${mode}: ${cases} cases, ${executed} instructions`);
-  });
-}
+  }
+});

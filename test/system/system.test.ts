@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { interpreter } from '../../src/x86/accelerator.ts';
+import { ACCELERATORS } from '../accelerators.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 import { DIFFERENCES, type Case } from './differences.ts';
 import { assemble, runHere, runInQemu } from './machine.ts';
@@ -43,19 +43,21 @@ test.for(IMAGES)(
     const reference = rom && runInQemu(rom);
     if (!reference) return skip('needs gcc, ld and qemu-system-x86_64');
     expect(reference.end).toBe('exit');
-    const outcomeHere = runHere(rom, interpreter(await compileRuntime()));
-    expect(outcomeHere.end).toBe('exit');
     const qemu = casesOf(image, reference.log, words);
-    const here = casesOf(image, outcomeHere.log, words);
-    expect(here.length).toBe(qemu.length);
-    expect(here.findIndex((ours, n) => title(ours) !== title(qemu[n]!))).toBe(-1);
-    const unexpected = here.flatMap((ours, n) => {
-      const theirs = qemu[n]!;
-      const changed = [...ours.words.keys()].filter((word) => ours.words[word] !== theirs.words[word]);
-      if (changed.length === 0) return [];
-      if (DIFFERENCES.some(({ images, covers }) => images.includes(image) && covers(theirs, ours))) return [];
-      return [`${title(ours)}: ${outcome(ours)}, QEMU ${outcome(theirs)}, words ${changed.slice(0, 8).join(' ')}`];
-    });
-    expect(unexpected.slice(0, SHOWN), `${unexpected.length} of ${here.length} cases`).toEqual([]);
+    for (const { name, make } of ACCELERATORS) {
+      const outcomeHere = runHere(rom, make(await compileRuntime()));
+      expect(outcomeHere.end).toBe('exit');
+      const here = casesOf(image, outcomeHere.log, words);
+      expect(here.length).toBe(qemu.length);
+      expect(here.findIndex((ours, n) => title(ours) !== title(qemu[n]!))).toBe(-1);
+      const unexpected = here.flatMap((ours, n) => {
+        const theirs = qemu[n]!;
+        const changed = [...ours.words.keys()].filter((word) => ours.words[word] !== theirs.words[word]);
+        if (changed.length === 0) return [];
+        if (DIFFERENCES.some(({ images, covers }) => images.includes(image) && covers(theirs, ours))) return [];
+        return [`${title(ours)}: ${outcome(ours)}, QEMU ${outcome(theirs)}, words ${changed.slice(0, 8).join(' ')}`];
+      });
+      expect(unexpected.slice(0, SHOWN), `${unexpected.length} of ${here.length} cases on ${name}`).toEqual([]);
+    }
   },
 );

@@ -1,0 +1,14 @@
+/** What tests of the processor run on, each with the compiled runtime and a CPU model. */
+import type { Accelerator } from '../src/machine/vcpu.ts';
+import { interpreter, jit } from '../src/x86/accelerator.ts';
+
+export interface TestedAccelerator {
+  readonly name: string;
+  make(runtime: WebAssembly.Module, model?: string): Accelerator;
+}
+
+/** The compiler compiles here what a jump comes to for the first time. */
+export const ACCELERATORS: readonly TestedAccelerator[] = [
+  { name: 'interpreter', make: interpreter },
+  { name: 'jit', make: (runtime, model) => jit(runtime, model, { threshold: 1, batch: 1 }) },
+];
