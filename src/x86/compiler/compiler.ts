@@ -62,6 +62,8 @@ export class Compiler {
   readonly #traits = new TraitTable();
   readonly #finder: RegionFinder;
   #queue: Region[] = [];
+  /** Records that regions of the queue begin at. */
+  readonly #waiting = new Set<number>();
   readonly #free: number[] = [];
   #nextHandler: number;
   /** Regions by RAM page. */
@@ -71,7 +73,15 @@ export class Compiler {
   constructor(host: CompilerHost, options: CompilerOptions) {
     this.#host = host;
     this.#options = options;
-    this.#finder = new RegionFinder(host, this.#traits);
+    const { state } = host;
+    this.#finder = new RegionFinder(
+      {
+        state,
+        variantAt: host.variantAt,
+        isEntry: (record) => this.#waiting.has(record) || (state.u32(L.NOTES_BASE + (record >>> 3)) & L.NOTE_ENTRY) !== 0,
+      },
+      this.#traits,
+    );
     this.#nextHandler = host.table.length;
     host.table.grow(HANDLERS - host.table.length);
     host.state.setU32(L.HOT, options.threshold);
@@ -82,6 +92,7 @@ export class Compiler {
     const region = this.#finder.find(record, this.#host.state.u64(L.PAGE_BASE), Math.max(1, this.#options.threshold >> 4));
     if (!region) return;
     this.#queue.push(region);
+    for (const at of region.entries) this.#waiting.add(region.blocks.find((block) => block.at === at)!.record);
     if (this.#queue.length >= this.#options.batch) this.compile();
   }
 
@@ -96,6 +107,7 @@ export class Compiler {
     this.dropStale();
     const regions = this.#queue.filter((region) => this.#isCurrent(region));
     this.#queue = [];
+    this.#waiting.clear();
     if (regions.length === 0) return;
     const module = new ModuleBuilder();
     module.importMemory('host', 'memory', this.#host.memory.wasm.buffer.byteLength / 65536, true);
@@ -178,6 +190,7 @@ export class Compiler {
     }
     this.#byPage.clear();
     this.#queue = [];
+    this.#waiting.clear();
     state.setU32(L.DROPPED_COUNT, 0);
   }
 

@@ -49,6 +49,8 @@ export interface Decoded {
   readonly state: State;
   /** The variant of a record; undefined when it is none: an end, a page crossing, something stale or undefined. */
   variantAt(record: number): Variant | undefined;
+  /** Whether compiled code begins at a record, or is about to. */
+  isEntry(record: number): boolean;
 }
 
 interface Found {
@@ -107,7 +109,7 @@ class Search {
       const at = queue[n]!;
       if (this.#leaders.has(at)) continue;
       const record = this.#recordAt(at);
-      if (record === 0) continue;
+      if (record === 0 || (at !== first && this.#decoded.isEntry(record))) continue;
       this.#leaders.add(at);
       this.#follow(at, queue);
     }
@@ -162,7 +164,7 @@ class Search {
         return;
       }
       const record = this.#recordAt(at);
-      if (record === 0) return;
+      if (record === 0 || (at !== start && this.#decoded.isEntry(record))) return;
       const variant = this.#decoded.variantAt(record);
       const traits = variant && this.#traits.of(variant);
       if (!variant || !traits?.compiled) {
@@ -187,10 +189,8 @@ class Search {
           queue.push(target);
           return;
         case 'call':
-          if (this.#isWarm(target)) {
-            queue.push(target);
-            this.#returns.add(next);
-          }
+          // Another function is another region; recursion stays in this one.
+          if (this.#entries.has(target)) this.#returns.add(next);
           this.#enter(next, queue);
           return;
         case 'indirect':
