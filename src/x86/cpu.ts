@@ -244,7 +244,7 @@ export class Cpu implements VCpu {
     let reason = this.#enter(record, Math.min(limit, MOST));
     if (exact) engine.removeStop();
     if (reason === L.EXIT_CROSS) {
-      const crossing = engine.lookupCrossing(this.next);
+      const crossing = engine.lookupCrossing(this.next, this.state.u32(L.EXIT_RECORD));
       if (crossing === 0) return this.#fault();
       // One at a time: the record after it is an end, which looks up what follows.
       reason = this.#enter(crossing, 1);

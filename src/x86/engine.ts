@@ -18,6 +18,7 @@ import { State } from './state.ts';
 export interface Runtime {
   codePage(va: bigint, mode: number): number;
   codeHost: WebAssembly.Global<'i32'>;
+  crossing(record: number): number;
   resetArena(): void;
   deviceWrote(first: number, last: number): void;
   flushTlb(): void;
@@ -40,8 +41,6 @@ export interface EngineHost {
   mmioWrite(low: number, high: number, width: number, value: number): void;
 }
 
-/** Page-crossing instructions remembered, by the low bits of their page's number. */
-const CROSSINGS = 64;
 const MAX_LENGTH = 15;
 
 /** `codePage` answered that there is nothing to run. */
@@ -61,9 +60,7 @@ export class Engine {
   readonly #enter: (record: number) => number;
   readonly #enterCrossing: (record: number) => number;
   readonly #find: (va: bigint) => number;
-  readonly #crossingCode = new Uint8Array(CROSSINGS * 32);
-  /** Mode and page offset; -1: none. */
-  readonly #crossingKey = new Int32Array(CROSSINGS).fill(-1);
+  readonly #crossingCode = new Uint8Array(2 * MAX_LENGTH);
   readonly #replaced: { record: number; handler: number; was: number }[] = [];
   /** Records decoded, for statistics. */
   decoded = 0;
@@ -224,10 +221,10 @@ export class Engine {
   }
 
   /**
-   * Record of an instruction that begins on one page and ends on the next. Neither page could answer for it, so its
-   * bytes are compared each time with those it was decoded from. 0 when fetching the second page faults.
+   * Record of an instruction that begins on one page, at `from`, and ends on the next. Stays known until either page's
+   * bytes change. 0 when fetching the second page faults.
    */
-  lookupCrossing(va: bigint): number {
+  lookupCrossing(va: bigint, from: number): number {
     const { state, runtime } = this;
     const { bytes } = this.memory;
     const mode = state.u32(L.CODE_MODE);
@@ -238,24 +235,26 @@ export class Engine {
     const nextVa = mode === 2 ? BigInt.asUintN(64, va - BigInt(offset) + 4096n) : (va - BigInt(offset) + 4096n) & 0xffffffffn;
     const page = runtime.codePage(nextVa, mode);
     if (page === FAULT) return 0;
-    const second = page === NOT_RAM ? -1 : runtime.codeHost.value >>> 0;
     state.setU64(L.PAGE_BASE, va - BigInt(offset));
+    const known = runtime.crossing(from);
+    if (known !== 0) return known;
 
-    const slot = Number((va >> 12n) & 63n);
-    const record = L.CROSSING + slot * 2 * L.RECORD_BYTES;
-    const code = this.#crossingCode.subarray(slot * 32, slot * 32 + 32);
-    const key = mode * 4096 + offset;
-    let same = this.#crossingKey[slot] === key;
-    for (let n = 0; same && n < MAX_LENGTH; n++)
-      same = code[n] === (n < here ? bytes[first + n] : second < 0 ? 0xff : bytes[second + n - here]);
-    if (same) return record;
-
-    this.#crossingKey[slot] = key;
-    for (let n = 0; n < here; n++) code[n] = bytes[first + n]!;
-    for (let n = here; n < 32; n++) code[n] = second < 0 ? 0xff : bytes[second + n - here]!;
+    const code = this.#crossingCode;
+    code.set(bytes.subarray(first, first + here));
+    if (page === NOT_RAM) code.fill(0xff, here);
+    else code.set(bytes.subarray(runtime.codeHost.value >>> 0, (runtime.codeHost.value >>> 0) + MAX_LENGTH), here);
+    const head = L.CROSSING + ((from >>> 5) & (L.CROSSINGS - 1)) * L.CROSSING_BYTES;
+    const record = head + L.RECORD_BYTES;
     const length = this.#decoder.decode(code, 0, here + MAX_LENGTH, mode, offset, record);
     if (length <= 0) this.#pseudo(record, length === TOO_LONG ? L.H_TOO_LONG : L.H_UNDEFINED, offset);
     this.#pseudo(record + L.RECORD_BYTES, L.H_END, offset + Math.max(length, 0));
+    const isCode = page !== NOT_RAM && page !== ARENA_FULL;
+    state.setU32(head + L.X_RECORD, isCode ? from : 0);
+    if (isCode) {
+      state.setU32(head + L.X_PAGE, page);
+      state.setU32(head + L.X_VERSION, state.u32(page + L.CP_VERSION));
+      state.setU32(page + L.CP_CROSSED, MAX_LENGTH - 1);
+    }
     return record;
   }
 

@@ -235,7 +235,7 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
       const generation = bench.cpu.engine.generation;
       // Room for a code page and a run, now and then
       state.setU32(L.ARENA_NEXT, L.ARENA_END - (turn % 2 ? 0x100 : 0x5000));
-      bench.cpu.engine.runtime.flushCodeTlb();
+      bench.memory.written(CODE + PAGE, 1);
       const exit = bench.cpu.run(17);
       resets += bench.cpu.engine.generation - generation;
       if (exit.kind === 'halt') break;

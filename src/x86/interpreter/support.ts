@@ -20,6 +20,8 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   stackAddress: { params: ['i64', 'i32', 'i32'], results: ['i64'] },
   selectTlb: { params: [], results: [] },
   storeFlags: { params: ['i32', 'i64', 'i64'], results: [] },
+  refind: { params: ['i64'], results: ['i32'] },
+  crossing: { params: ['i32'], results: ['i32'] },
   timeStamp: { params: ['i32'], results: ['i64'] },
   legacyTarget: { params: ['i64', 'i32'], results: ['i64'] },
   addressMask: { params: ['i32'], results: ['i64'] },
@@ -130,7 +132,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', address, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
     const entry = b.op('i32.add', load32(b, L.TLB_CODE), index);
     const page = b.op('i64.and', address, b.i64(-4096));
-    b.if(b.op('i64.ne', b.load('i64.load', entry), page), () => b.return(b.i32(0)));
+    b.if(b.op('i64.ne', b.load('i64.load', entry), page), () => b.returnCall(callees['refind']!, address));
     store64(b, L.PAGE_BASE, page);
     const offset = b.op('i32.shl', b.op('i32.and', b.op('i32.wrap_i64', address), b.i32(4095)), b.i32(2));
     b.return(b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
@@ -239,7 +241,16 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
 
   define('stale', HANDLER, (b) => b.returnCall(exit, b.params[0]!, b.i32(L.EXIT_LOOKUP)));
   define('stop', HANDLER, (b) => b.returnCall(exit, b.params[0]!, b.i32(L.EXIT_STOP)));
-  define('cross', HANDLER, (b) => b.returnCall(exit, b.params[0]!, b.i32(L.EXIT_CROSS)));
+  // The record is no instruction, and not counted: the one at the border is.
+  define('cross', HANDLER, (b) => {
+    const [record] = b.params as [Node];
+    const left = b.op('i32.sub', load32(b, L.DEADLINE), record);
+    b.if(b.op('i32.lt_s', left, b.i32(RUN_LIMIT * L.RECORD_BYTES)), () => b.returnCall(exit, record, b.i32(L.EXIT_CROSS)));
+    const target = b.call(callees['crossing']!, record);
+    b.if(b.op('i32.eqz', target), () => b.returnCall(exit, record, b.i32(L.EXIT_CROSS)));
+    store32(b, L.DEADLINE, b.op('i32.add', target, left));
+    dispatch(b, target);
+  });
   define('undefined', HANDLER, (b) => {
     b.returnCall(callees['raise']!, b.params[0]!, b.i32(6), b.i32(0));
   });

@@ -3,7 +3,7 @@
  * that was written become stale in place, so that whoever still runs them looks up their address again.
  */
 import * as L from './layout';
-import { fill, flushCodeTlb, flushWriteTlb, pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
+import { entryOf, fill, flushCodeTlb, flushWriteTlb, pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
 
 const NONE: u64 = 0xffffffffffffffff;
 
@@ -57,10 +57,39 @@ export function codePage(va: u64, mode: u32): u32 {
   return page;
 }
 
+/**
+ * Record of a linear address whose translation the code TLB does not have; its page is the current one then. 0 when it
+ * has to be decoded first, or the fetch faults.
+ */
+export function refind(va: u64): u32 {
+  if (<u64>(<i64>(va << 16) >> 16) != va) return 0;
+  const pa = walk(va, FETCH | (load<u32>(L.CPL) == 3 ? USER : 0));
+  if (pa == NONE) return 0;
+  const host = ramHost(pa & ~0xfff);
+  const page = host ? load<u32>(L.CODE_PAGES + (pageOfHost(host) << 2)) : 0;
+  if (!page || load<u32>(page, L.CP_MODE) != load<u32>(L.CODE_MODE)) return 0;
+  fill(load<u32>(L.TLB_CODE), va, page);
+  store<u64>(L.PAGE_BASE, va & ~0xfff);
+  return load<u32>(page + ((<u32>va & 0xfff) << 2));
+}
+
+/** Record of the instruction that begins at another record and ends on the next page; 0 when that is not known now. */
+export function crossing(record: u32): u32 {
+  const known = L.CROSSING + ((record >> 5) & (L.CROSSINGS - 1)) * L.CROSSING_BYTES;
+  if (load<u32>(known, L.X_RECORD) != record) return 0;
+  let next = load<u64>(L.PAGE_BASE) + 4096;
+  if (load<u32>(L.CODE_MODE) != 2) next &= 0xffffffff;
+  const entry = entryOf(load<u32>(L.TLB_CODE), next);
+  const page = load<u32>(known, L.X_PAGE);
+  if (load<u64>(entry) != next || load<u32>(entry, 8) != page) return 0;
+  return load<u32>(page, L.CP_VERSION) == load<u32>(known, L.X_VERSION) ? known + L.RECORD_BYTES : 0;
+}
+
 /** Drops everything decoded: the arena is empty afterwards. Nothing may be running from it. */
 export function resetArena(): void {
   const end = load<u32>(L.ARENA_NEXT);
   if (end > <u32>L.ARENA) memory.fill(L.NOTES, 0, (end - <u32>L.ARENA) >> 3);
+  memory.fill(L.CROSSING, 0, L.CROSSINGS * L.CROSSING_BYTES);
   memory.fill(L.CODE_PAGES, 0, L.CODE_PAGES_END - L.CODE_PAGES);
   store<u32>(L.ARENA_NEXT, L.ARENA);
   store<u32>(L.CODE_FREE, 0);
@@ -90,6 +119,10 @@ export function codeWritten(host: u32, bytes: u32): void {
   const page = load<u32>(L.CODE_PAGES + (pageOfHost(host) << 2));
   if (!page) return;
   const offset = host & 0xfff;
+  if (offset < load<u32>(page, L.CP_CROSSED)) {
+    invalidate(page);
+    return;
+  }
   const last = min<u32>(offset + bytes, 4096);
   for (let at: u32 = offset > 14 ? offset - 14 : 0; at < last; at++) {
     const record = load<u32>(page + (at << 2));

@@ -134,8 +134,16 @@ export const TIME_RATE = 0x8a50;
 export const TIME_AT_DEADLINE = 0x8a58;
 /** Where TypeScript and the runtime hand each other bytes. */
 export const TRANSFER = 0x8c00; // 1 KiB
-/** Instructions that cross a page: 64 times a record and an end. */
-export const CROSSING = 0x40000;
+/**
+ * Instructions that cross into another page, by the address of the record where they begin: a head (that record, the
+ * other page's code page and its version), the decoded instruction, and an end.
+ */
+export const CROSSING = 0x42000;
+export const CROSSING_BYTES = 96;
+export const CROSSINGS = 512;
+export const X_RECORD = 0;
+export const X_PAGE = 4;
+export const X_VERSION = 8;
 
 /** Images of processor state that cross a page are put together here. */
 export const STAGE = 0x9000; // 1 KiB
@@ -214,6 +222,8 @@ export const CP_MODE = 0x4000; // i32: CODE_MODE that it was decoded in
 export const CP_RUNS = 0x4004; // i32: first run, a linked list
 export const CP_NUMBER = 0x4008; // i32: RAM page number in host order
 export const CP_VERSION = 0x400c; // i32: differs from that of every other code page there ever was
+/** i32: bytes at its start that instructions from the page before reach into. */
+export const CP_CROSSED = 0x4010;
 // A run's header (one record in size), before its records.
 export const RUN_NEXT = 0;
 export const RUN_COUNT = 4;

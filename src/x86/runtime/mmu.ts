@@ -227,7 +227,7 @@ function setBits(host: u32, bits: u64, wide: bool): void {
 
 // @ts-ignore: decorator
 @inline
-function entryOf(table: u32, va: u64): u32 {
+export function entryOf(table: u32, va: u64): u32 {
   return table + ((<u32>(va >> 8)) & ((L.TLB_ENTRIES - 1) << 4));
 }
 
