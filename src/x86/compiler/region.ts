@@ -216,10 +216,9 @@ class Search {
     for (let at = start; ;) {
       const found = this.#found.get(at);
       if (!found) {
-        // Left to the interpreter, or beyond the limits.
-        const record = this.#recordAt(at);
-        if (this.#found.has(at) || record !== 0) return steps.length > 0 ? this.#made(start, steps, 'leave', record) : undefined;
-        return this.#made(start, steps, 'next', 0);
+        // Left to the interpreter, which is known to be here as long as this page is; or not in the region.
+        const interpreted = this.#found.has(at) && pageOf(at) === pageOf(start);
+        return this.#made(start, steps, interpreted ? 'leave' : 'next', interpreted ? this.#recordAt(at) : 0);
       }
       if (at !== start && this.#leaders.has(at)) return this.#made(start, steps, 'next', 0);
       steps.push(found.step);
