@@ -1,0 +1,59 @@
+/** Finds where a compiled program leaves the interpreted one, for people to look at. */
+import * as A from './layout.ts';
+import { step, type Failure, type Machines, type Scenario } from './lockstep.ts';
+import type { LockstepMachine } from './machine.ts';
+
+/** Instructions shown before the place. */
+const SHOWN = 60;
+
+function replay(machine: LockstepMachine, { program, settings, slices }: Scenario, until: number): void {
+  machine.prepare(program, settings);
+  for (const slice of slices.slice(0, until)) step(machine, slice);
+}
+
+/** A report: seed, slice, differences, the smallest budget of that slice that shows them, and what ran before. */
+export function explain({ reference }: Machines, made: Scenario, { machine, slice, differences }: Failure): string {
+  const { events, budget } = made.slices[slice]!;
+  const differAfter = (count: number): string[] => {
+    for (const each of [reference, machine]) {
+      replay(each, made, slice);
+      step(each, { events, budget: count });
+    }
+    return machine.differences(reference);
+  };
+  const repeated = differAfter(budget);
+  let [low, high] = [0, budget];
+  if (repeated.length > 0) {
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (differAfter(middle).length > 0) high = middle;
+      else low = middle;
+    }
+  }
+  const shown = repeated.length > 0 ? differAfter(high) : differences;
+  const before = machine.cpu.counts;
+  replay(reference, made, slice);
+  step(reference, { events, budget: Math.max(0, high - SHOWN) });
+  const trace: string[] = [];
+  for (let n = Math.max(0, high - SHOWN); n < high; n++) {
+    trace.push(place(reference));
+    step(reference, { events: [], budget: 1 });
+  }
+  trace.push(`→ ${place(reference)}`);
+  return [
+    `slice ${slice} of ${made.slices.length}, ${JSON.stringify(events)}, budget ${high} of ${budget}`,
+    ...(repeated.length > 0 ? [] : ['(does not happen again when the slice is repeated)']),
+    ...shown,
+    `regions ${before['regions']}, dropped ${before['dropped']}`,
+    'The interpreter went:',
+    ...trace,
+  ].join('\n');
+}
+
+function place({ cpu, bench }: LockstepMachine): string {
+  const at = Number(BigInt.asUintN(32, cpu.next));
+  const gpa = at >= A.ALIAS && at < A.ALIAS + A.CODE_PAGES * A.PAGE ? at - A.ALIAS + A.CODE : at;
+  const bytes = bench.memory.view(gpa, 15);
+  const code = bytes ? Buffer.from(bytes).toString('hex') : '?';
+  return `${cpu.next.toString(16)} cpl${cpu.cpl} ${code} flags ${cpu.rflags.toString(16)}`;
+}

@@ -1,0 +1,120 @@
+/** Runs one program on several accelerators slice by slice, and compares after each. */
+import { interpreter, jit } from '../../src/x86/accelerator.ts';
+import { Random } from '../native/random.ts';
+import * as A from './layout.ts';
+import { LockstepMachine, type Settings } from './machine.ts';
+import { generate, type Program } from './program.ts';
+
+/** What happens before a slice. */
+type Event =
+  | { readonly kind: 'interrupt'; readonly vector: number }
+  | { readonly kind: 'nmi' }
+  | { readonly kind: 'start'; readonly seed: number; readonly kernel: boolean }
+  | { readonly kind: 'restore'; readonly page: number; readonly pages: number }
+  | { readonly kind: 'mutate'; readonly which: number; readonly value: number };
+
+export interface Slice {
+  readonly events: readonly Event[];
+  readonly budget: number;
+}
+
+export interface Scenario {
+  readonly seed: number;
+  readonly program: Program;
+  readonly settings: Settings;
+  readonly slices: readonly Slice[];
+}
+
+/** Instructions that a scenario has about. */
+const INSTRUCTIONS = 300_000;
+
+export function scenario(seed: number): Scenario {
+  const random = new Random(seed);
+  const settings = { pcid: random.chance(50), global: random.chance(60), alignment: random.chance(10), seed: random.u32() };
+  const program = generate(random);
+  const slices: Slice[] = [];
+  const most = random.pick([300, 3000, 20_000]);
+  for (let sum = 0; sum < INSTRUCTIONS;) {
+    const budget = 1 + random.below(random.pick([100, most, most]));
+    sum += budget;
+    slices.push({ events: events(random), budget });
+    if (slices.length > 400) break;
+  }
+  return { seed, program, settings, slices };
+}
+
+function events(random: Random): Event[] {
+  const list: Event[] = [];
+  const add = (percent: number, event: () => Event): void => {
+    if (random.chance(percent)) list.push(event());
+  };
+  add(12, () => ({ kind: 'restore', page: A.CODE >> 12, pages: A.CODE_PAGES }));
+  add(4, () => ({ kind: 'restore', page: 0, pages: 0x80 }));
+  add(25, () => ({ kind: 'start', seed: random.u32(), kernel: random.chance(40) }));
+  add(25, () => ({ kind: 'interrupt', vector: random.pick([A.SPURIOUS, A.SPURIOUS, A.RESCHEDULE]) }));
+  add(6, () => ({ kind: 'nmi' }));
+  add(8, () => ({ kind: 'mutate', which: random.below(1000), value: random.below(256) }));
+  return list;
+}
+
+function happen(machine: LockstepMachine, event: Event): void {
+  switch (event.kind) {
+    case 'interrupt':
+      return machine.bench.interrupt(event.vector);
+    case 'nmi':
+      return machine.cpu.nmi();
+    case 'start':
+      return machine.start(event.seed, event.kernel);
+    case 'restore':
+      return machine.restore(event.page, event.pages);
+    case 'mutate':
+      return machine.mutate(event.which, event.value);
+  }
+}
+
+/** Does a slice on a machine. Answers how it ended. */
+export function step(machine: LockstepMachine, { events: before, budget }: Slice): string {
+  for (const event of before) happen(machine, event);
+  const { kind } = machine.cpu.run(budget);
+  if (kind === 'halt') machine.start(machine.cpu.executed, true);
+  return kind;
+}
+
+/** The first slice after which a machine differs from the reference. */
+export interface Failure {
+  readonly machine: LockstepMachine;
+  readonly slice: number;
+  readonly differences: readonly string[];
+}
+
+export interface Machines {
+  readonly reference: LockstepMachine;
+  readonly others: readonly LockstepMachine[];
+}
+
+export function makeMachines(runtime: WebAssembly.Module): Machines {
+  const compiling = [
+    [1, 1],
+    [3, 8],
+    [20, 1],
+  ].map(
+    ([threshold, batch]) => new LockstepMachine(`jit/${threshold}/${batch}`, jit(runtime, 'max', { threshold: threshold!, batch: batch! })),
+  );
+  return { reference: new LockstepMachine('interpreter', interpreter(runtime)), others: compiling };
+}
+
+/** Runs a scenario on all; undefined when they stay the same. */
+export function run({ reference, others }: Machines, { program, settings, slices }: Scenario): Failure | undefined {
+  for (const machine of [reference, ...others]) machine.prepare(program, settings);
+  for (const [n, slice] of slices.entries()) {
+    const ended = step(reference, slice);
+    for (const machine of others) {
+      const its = step(machine, slice);
+      const differences = machine.differences(reference);
+      if (its !== ended) differences.unshift(`end: ${machine.name} ${its}, ${reference.name} ${ended}`);
+      if (differences.length > 0) return { machine, slice: n, differences };
+    }
+    if (ended === 'shutdown') return undefined;
+  }
+  return undefined;
+}
