@@ -5,7 +5,7 @@ import { le } from '../engine/bench.ts';
 import { CaseBuilder } from '../isa/builder.ts';
 import { encodeInstruction } from '../isa/encode.ts';
 import { Random } from '../native/random.ts';
-import type { Assembler } from './assembler.ts';
+import type { Assembler } from '../engine/assembler.ts';
 import * as A from './layout.ts';
 
 /** Rows that would end the program, or that have their own place in it. */

@@ -1,6 +1,6 @@
 /** The kernel under a lockstep program: handlers that let it go on after any fault, and services that pull the ground away. */
 import { le, type Bench } from '../engine/bench.ts';
-import { Assembler, Label } from './assembler.ts';
+import { Assembler, Label } from '../engine/assembler.ts';
 import * as A from './layout.ts';
 
 const TSS = 0x3000;

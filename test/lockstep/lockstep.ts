@@ -48,12 +48,12 @@ function events(random: Random): Event[] {
   const add = (percent: number, event: () => Event): void => {
     if (random.chance(percent)) list.push(event());
   };
-  add(12, () => ({ kind: 'restore', page: A.CODE >> 12, pages: A.CODE_PAGES }));
-  add(4, () => ({ kind: 'restore', page: 0, pages: 0x80 }));
+  add(3, () => ({ kind: 'restore', page: A.CODE >> 12, pages: A.CODE_PAGES }));
+  add(1, () => ({ kind: 'restore', page: 0, pages: 0x80 }));
   add(25, () => ({ kind: 'start', seed: random.u32(), kernel: random.chance(40) }));
   add(25, () => ({ kind: 'interrupt', vector: random.pick([A.SPURIOUS, A.SPURIOUS, A.RESCHEDULE]) }));
   add(6, () => ({ kind: 'nmi' }));
-  add(8, () => ({ kind: 'mutate', which: random.below(1000), value: random.below(256) }));
+  add(4, () => ({ kind: 'mutate', which: random.below(1000), value: random.below(256) }));
   return list;
 }
 
@@ -103,8 +103,10 @@ export function makeMachines(runtime: WebAssembly.Module): Machines {
   return { reference: new LockstepMachine('interpreter', interpreter(runtime)), others: compiling };
 }
 
-/** Runs a scenario on all; undefined when they stay the same. */
-export function run({ reference, others }: Machines, { program, settings, slices }: Scenario): Failure | undefined {
+/** Runs a scenario on the reference and two others; undefined when they stay the same. */
+export function run({ reference, others: all }: Machines, { seed, program, settings, slices }: Scenario): Failure | undefined {
+  // The lowest threshold is the slowest by far.
+  const others = all.filter((_, n) => n !== (seed % 3 === 0 ? 1 : 0));
   for (const machine of [reference, ...others]) machine.prepare(program, settings);
   for (const [n, slice] of slices.entries()) {
     const ended = step(reference, slice);

@@ -5,7 +5,7 @@
  */
 import { le } from '../engine/bench.ts';
 import type { Random } from '../native/random.ts';
-import { Assembler, Label } from './assembler.ts';
+import { Assembler, Label } from '../engine/assembler.ts';
 import { anyInstruction, loadRegister, plainInstruction } from './instructions.ts';
 import * as A from './layout.ts';
 
@@ -40,7 +40,7 @@ class Generator {
 
   constructor(random: Random) {
     this.#random = random;
-    this.#nastiness = random.pick([2, 10, 30]);
+    this.#nastiness = random.pick([0, 1, 3, 3, 10, 30]);
     this.#functions = Array.from({ length: FUNCTIONS }, () => {
       const blocks = Array.from({ length: 2 + random.below(9) }, () => new Label());
       return { entry: blocks[0]!, blocks };

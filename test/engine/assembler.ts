@@ -1,5 +1,5 @@
 /** Machine code with labels, at a fixed place. */
-import { le } from '../engine/bench.ts';
+import { le } from './bench.ts';
 
 export class Label {
   at: number | undefined;
