@@ -372,6 +372,8 @@ class RegionEmitter implements Surroundings {
   }
 
   branch(condition: Node, taken: number, next: number): void {
+    // One edge, not two: what follows would be built twice, and so on from branch to branch.
+    if (taken === next) return this.goTo(next);
     const { b, flags } = this;
     this.#count(this.#done + 1, () => {
       const before: Flags = flags.now;
