@@ -32,7 +32,7 @@ export const STACK_GAP = 0x5e000;
 export const DEVICE = 0x200000;
 export const DEVICE_GPA = 0xd000_0000;
 
-export const SPURIOUS = 0x40;
+export const TICK = 0x40;
 export const RESCHEDULE = 0x41;
 export const SERVICE = 0x80;
 

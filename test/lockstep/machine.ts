@@ -87,6 +87,7 @@ export class LockstepMachine {
       bench.poke64(A.SPACES + n * 8, value),
     );
     const random = new Random(settings.seed);
+    bench.poke64(A.TICKS, BigInt(random.below(0x1000)));
     random.scatter(bench.memory.view(A.DATA, 3 * PAGE)!, 0, 3 * PAGE, random.pick(['integer', 'float64', 'float32'] as const));
     bench.memory.written(A.DATA, 3 * PAGE);
     cpu.setRegisters({
