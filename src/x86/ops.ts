@@ -284,13 +284,17 @@ export abstract class Ops {
       () => {
         const size = bytes | (write && !blind ? 64 : 0) | (this.encoding.row.elementwise ? 128 : 0);
         const flags = stack ? b.i32(size | (2 << 8)) : b.op('i32.or', b.i32(size), b.op('i32.shl', this.segmentNumber(), b.i32(8)));
-        // MMIO handlers may ask how many instructions have run.
-        this.setState32(L.EXIT_RECORD, this.position());
+        this.tellPosition();
         b.set(host, b.call(this.callees[write ? 'slowWrite' : 'slowRead']!, va, flags));
         b.if(this.isFalse(b.get(host)), () => this.faultRecorded());
       },
     );
     return host;
+  }
+
+  /** Before the runtime accesses memory: a device may ask how many instructions have run. */
+  tellPosition(): void {
+    this.setState32(L.EXIT_RECORD, this.position());
   }
 
   loadHost(host: Variable, bits: number, offset = 0): Node {

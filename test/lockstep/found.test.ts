@@ -1,7 +1,8 @@
 /** What the lockstep and reading have found, cut down: each once went wrong in compiled code. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ACCELERATORS } from '../accelerators.ts';
-import { Bench, le } from '../engine/bench.ts';
+import * as L from '../../src/x86/runtime/layout.ts';
+import { Bench, P, PAGE, RW, le } from '../engine/bench.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 
 const HLT = 0xf4;
@@ -21,5 +22,19 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
     bench.load([0xb9, ...le(100, 4), ...body, 0x0f, 0x85, ...le(-(body.length + 6) >>> 0, 4), HLT]);
     bench.untilHalt();
     expect(bench.reg(0)).toBe(100n);
+  });
+
+  test.each([
+    ['frstor', [0xdd, 0x27], L.X87],
+    ['fxrstor', [0x0f, 0xae, 0x0f], L.YMM],
+  ])('a device that %s reads is told how many instructions have run', (_, instruction, at) => {
+    bench.map(0x20_0000n, 0xd000_0000, P | RW);
+    // Readings that the instruction takes without fault: MXCSR and its mask are 0.
+    bench.mmio.map(0xd000_0000, PAGE, 'counter', { read: (offset) => (offset < 28 ? 0 : bench.cpu.executed >>> 0), write() {} });
+    // mov ecx,1000; L: dec ecx; jnz L; mov edi,device; the instruction
+    bench.load([0xb9, ...le(1000, 4), 0xff, 0xc9, 0x75, 0xfc, 0xbf, ...le(0x20_0000, 4), ...instruction, HLT]);
+    const { executed } = bench.cpu;
+    bench.untilHalt();
+    expect(bench.cpu.state.u32(at) - executed).toBe(2002);
   });
 });

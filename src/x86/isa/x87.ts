@@ -155,6 +155,7 @@ function image(name: string, registers: number): Semantics {
   return (o) => {
     const isShort = o.size === 16;
     checkArea(o, (isShort ? 14 : 28) + registers, isShort ? 2 : 4);
+    o.tellPosition();
     const done = call(o, name, o.linear(1), o.b.i32(isShort ? 1 : 0), o.segmentNumber());
     o.if(o.isFalse(done), () => o.faultRecorded());
   };

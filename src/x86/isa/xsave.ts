@@ -30,6 +30,7 @@ export function checkArea(o: Ops, bytes: number, unit: number): void {
 function fx(name: string, wide: number): Semantics {
   return (o) => {
     checkArea(o, 512, 16);
+    o.tellPosition();
     const done = o.b.call(o.callees[name]!, o.linear(1), o.b.i32(wide), o.segmentNumber());
     o.if(o.isFalse(done), () => o.faultRecorded());
   };
@@ -44,6 +45,7 @@ function extended(name: 'xsave' | 'xrstor', mode: number, supervisor: boolean): 
     o.requireAligned(64);
     checkArea(o, 576, 16);
     const components = o.or(o.shl(o.readGpr(RDX, 32), o.const(32)), o.readGpr(RAX, 32));
+    o.tellPosition();
     const done = b.call(o.callees[name]!, o.linear(64), components, b.i32(mode), o.segmentNumber());
     o.if(o.isFalse(done), () => o.faultRecorded());
   };
