@@ -37,4 +37,15 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
     bench.untilHalt();
     expect(bench.cpu.state.u32(at) - executed).toBe(2002);
   });
+
+  test('a jump to where no page is changes CR2 only when the fetch faults, not when the budget ends before', () => {
+    // mov edi,7a000h; jmp rdi
+    bench.map(0x7a000n, 0, 0n);
+    bench.load([0xbf, ...le(0x7a000, 4), 0xff, 0xe7]);
+    bench.cpu.setRegisters({ cr2: 0x1234n });
+    expect(bench.cpu.run(2).kind).toBe('budget');
+    expect([bench.cpu.next, bench.cpu.state.u64(L.CR2)]).toEqual([0x7a000n, 0x1234n]);
+    expect(bench.untilVector()).toBe(14);
+    expect(bench.cpu.state.u64(L.CR2)).toBe(0x7a000n);
+  });
 });

@@ -63,8 +63,13 @@ export function codePage(va: u64, mode: u32): u32 {
  */
 export function refind(va: u64): u32 {
   if (<u64>(<i64>(va << 16) >> 16) != va) return 0;
+  const cr2 = load<u64>(L.CR2);
   const pa = walk(va, FETCH | (load<u32>(L.CPL) == 3 ? USER : 0));
-  if (pa == NONE) return 0;
+  if (pa == NONE) {
+    // Whether the fetch comes to pass is not known yet: an interrupt may come first.
+    store<u64>(L.CR2, cr2);
+    return 0;
+  }
   const host = ramHost(pa & ~0xfff);
   const page = host ? load<u32>(L.CODE_PAGES + (pageOfHost(host) << 2)) : 0;
   if (!page || load<u32>(page, L.CP_MODE) != load<u32>(L.CODE_MODE)) return 0;
