@@ -1,7 +1,8 @@
 /** The ground is pulled from under code that has run often: whatever was compiled of it must not outlive what it was made of. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import * as L from '../../src/x86/runtime/layout.ts';
-import { ACCELERATORS } from '../accelerators.ts';
+import { jit } from '../../src/x86/accelerator.ts';
+import { ACCELERATORS, type TestedAccelerator } from '../accelerators.ts';
 import { Assembler, Label } from './assembler.ts';
 import { Bench, CODE, DATA, GLOBAL, LARGE, NX, P, PAGE, RW, STACK, STUBS, TABLES, US, le } from './bench.ts';
 import { compileRuntime } from './runtime.ts';
@@ -20,7 +21,10 @@ const DB = 1;
 const THERE = 0x70000;
 const TURNS = 300;
 
-describe.each(ACCELERATORS)('on $name', ({ name, make }) => {
+/** Compiling later, a region takes in more of what has run. */
+const LATER: TestedAccelerator = { name: 'jit, later', make: (runtime, model) => jit(runtime, model, { threshold: 5, batch: 1 }) };
+
+describe.each([...ACCELERATORS, LATER])('on $name', ({ name, make }) => {
   let bench: Bench;
   let compiledBefore: number;
   beforeAll(async () => {
@@ -38,7 +42,7 @@ describe.each(ACCELERATORS)('on $name', ({ name, make }) => {
 
   /** Fails where a test of compiled code compiles none. */
   function expectCompiled(): void {
-    if (name === 'jit') expect(bench.cpu.counts['compiled']).toBeGreaterThan(compiledBefore);
+    if (name.startsWith('jit')) expect(bench.cpu.counts['compiled']).toBeGreaterThan(compiledBefore);
   }
 
   /**
@@ -148,6 +152,45 @@ describe.each(ACCELERATORS)('on $name', ({ name, make }) => {
     loop(at, [...store(bench.entry(BigInt(TWO)), (CODE + 5 * PAGE) | 3), 0xbf, ...le(TWO, 4), ...INVLPG_RDI]);
     bench.untilHalt();
     expect(reg(EBX)).toBe(sum(0x201, 0x301));
+  });
+
+  test.each([
+    ['straight', []],
+    ['by a branch', [0x74, 0x00]],
+  ])('hot code that goes on %s over the end of its page takes the page that is mapped behind it now', (_, last) => {
+    twoPages();
+    const [first, second] = [CODE + 4 * PAGE, THERE];
+    bench.map(BigInt(THERE - PAGE), first, P | RW);
+    const code = [0x31, 0xc0, 0x48, 0xff, 0xc6, ...last]; // xor eax,eax; inc rsi; …
+    bench.poke(first + PAGE - code.length, code);
+    loop(THERE - code.length, [...store(bench.entry(BigInt(second)), TWO | 3), 0xbf, ...le(second, 4), ...INVLPG_RDI]);
+    bench.untilHalt();
+    expect(reg(EBX)).toBe(sum(1, 1000));
+    expect(reg(6)).toBe(TURNS);
+    // And as it was: code of one of the two is still compiled
+    loop(THERE - code.length, [...store(bench.entry(BigInt(second)), ONE | 3), 0xbf, ...le(second, 4), ...INVLPG_RDI]);
+    bench.untilHalt();
+    expect(reg(EBX)).toBe(sum(1000, 1));
+    expectCompiled();
+  });
+
+  test('hot code that ends where other hot code of the next page begins goes on there, wherever that is mapped', () => {
+    twoPages();
+    const first = CODE + 4 * PAGE;
+    bench.map(BigInt(THERE - PAGE), first, P | RW);
+    bench.poke(ONE, [0xb8, ...le(1, 4), 0x48, 0x8d, 0x15, 0, 0, 0, 0, RET]); // mov eax,1; lea rdx,[rip]; ret
+    bench.poke(TWO, [0xb8, ...le(1000, 4), 0x48, 0x8d, 0x15, 0, 0, 0, 0, RET]);
+    loop(THERE, []);
+    bench.untilHalt();
+    const code = [0x31, 0xc0, 0x48, 0xff, 0xc6];
+    bench.poke(first + PAGE - code.length, code);
+    loop(THERE - code.length, []);
+    bench.untilHalt();
+    loop(THERE - 3, [...store(bench.entry(BigInt(THERE)), TWO | 3), 0xbf, ...le(THERE, 4), ...INVLPG_RDI]);
+    bench.untilHalt();
+    expect(reg(EBX)).toBe(sum(1, 1000));
+    expect(reg(2)).toBe(THERE + 12);
+    expectCompiled();
   });
 
   test.each([

@@ -179,8 +179,13 @@ class Search {
       const target = pageOf(at) + Number(step.immediate);
       switch (traits.ending) {
         case 'next':
-          at = next;
-          continue;
+          if (pageOf(next) === pageOf(start)) {
+            at = next;
+            continue;
+          }
+          // Another page may be mapped elsewhere later: a block of its own, behind a guard.
+          queue.push(next);
+          return;
         case 'branch':
           if (target <= at || this.#isWarm(target)) queue.push(target);
           queue.push(next);
