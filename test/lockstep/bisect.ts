@@ -1,5 +1,6 @@
 /** Finds where a compiled program leaves the interpreted one, for people to look at. */
-import * as A from './layout.ts';
+import * as L from '../../src/x86/runtime/layout.ts';
+import { P } from '../engine/bench.ts';
 import { step, type Failure, type Machines, type Scenario } from './lockstep.ts';
 import type { LockstepMachine } from './machine.ts';
 
@@ -51,9 +52,13 @@ export function explain({ reference }: Machines, made: Scenario, { machine, slic
 }
 
 function place({ cpu, bench }: LockstepMachine): string {
-  const at = Number(BigInt.asUintN(32, cpu.next));
-  const gpa = at >= A.ALIAS && at < A.ALIAS + A.CODE_PAGES * A.PAGE ? at - A.ALIAS + A.CODE : at;
-  const bytes = bench.memory.view(gpa, 15);
+  // Through the page tables of the moment, as far as they are there.
+  let table = cpu.state.u64(L.CR3);
+  for (const shift of [39n, 30n, 21n, 12n]) {
+    const entry = Number(table & 0xf_ffff_f000n) + Number((cpu.next >> shift) & 0x1ffn) * 8;
+    table = bench.memory.view(entry, 8) ? bench.peek64(entry) : 0n;
+  }
+  const bytes = table & P ? bench.memory.view(Number(table & 0xf_ffff_f000n) + Number(cpu.next & 0xfffn), 15) : undefined;
   const code = bytes ? Buffer.from(bytes).toString('hex') : '?';
   return `${cpu.next.toString(16)} cpl${cpu.cpl} ${code} flags ${cpu.rflags.toString(16)}`;
 }

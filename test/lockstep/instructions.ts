@@ -5,7 +5,7 @@ import { le } from '../engine/bench.ts';
 import { CaseBuilder } from '../isa/builder.ts';
 import { encodeInstruction } from '../isa/encode.ts';
 import { Random } from '../native/random.ts';
-import type { Assembler } from '../engine/assembler.ts';
+import { Label, type Assembler } from '../engine/assembler.ts';
 import * as A from './layout.ts';
 
 /** Rows that would end the program, or that have their own place in it. */
@@ -100,6 +100,13 @@ export function plainInstruction(a: Assembler, random: Random): void {
     const prefixes = [...(lock ? [0xf0] : []), ...(wide === 1 ? [0x66] : [])];
     let rex = (wide === 4 ? 8 : 0) | ((field >> 3) << 2);
     let operand: number[];
+    if (random.chance(8)) {
+      // Relative to RIP: within the data, or in the code's own pages
+      const place = new Label();
+      place.at = random.chance(85) ? A.DATA + random.below(3 * A.PAGE) : A.CODE + random.below(A.CODE_PAGES) * A.PAGE + 0xfe0;
+      a.relative([...prefixes, ...(rex ? [0x40 | rex] : []), ...opcode, 0x05 | ((field & 7) << 3)], place, tail);
+      return;
+    }
     if (!lock && random.chance(55)) {
       const rm = wide === 0 ? random.pick([0, 1, 2, 4, 5, 6]) : scratch();
       rex |= rm >> 3;

@@ -11,7 +11,10 @@ type Event =
   | { readonly kind: 'nmi' }
   | { readonly kind: 'start'; readonly seed: number; readonly kernel: boolean }
   | { readonly kind: 'restore'; readonly page: number; readonly pages: number }
-  | { readonly kind: 'mutate'; readonly which: number; readonly value: number };
+  | { readonly kind: 'mutate'; readonly which: number; readonly value: number }
+  | { readonly kind: 'break'; readonly dr7: number; readonly address: number }
+  | { readonly kind: 'save' }
+  | { readonly kind: 'full'; readonly left: number };
 
 export interface Slice {
   readonly events: readonly Event[];
@@ -56,6 +59,12 @@ function events(random: Random): Event[] {
   add(60, () => ({ kind: 'interrupt', vector: random.chance(80) ? A.TICK : A.RESCHEDULE }));
   add(6, () => ({ kind: 'nmi' }));
   add(4, () => ({ kind: 'mutate', which: random.below(1000), value: random.below(256) }));
+  // A breakpoint: on execution, writing or any access
+  const condition = (): number => random.pick([0x0_0000, 0x1_0000, 0xd_0000, 0xf_0000]);
+  const place = (): number => random.pick([A.CODE + random.below(0x4000), A.DATA + 0x100 + 4 * random.below(32), A.STACK_TOP - 0x108]);
+  add(2, () => ({ kind: 'break', dr7: 0x401 | condition(), address: place() }));
+  add(1, () => ({ kind: 'save' }));
+  add(1, () => ({ kind: 'full', left: random.below(0x8000) }));
   return list;
 }
 
@@ -71,6 +80,12 @@ function happen(machine: LockstepMachine, event: Event): void {
       return machine.restore(event.page, event.pages);
     case 'mutate':
       return machine.mutate(event.which, event.value);
+    case 'break':
+      return machine.break(event.dr7, event.address);
+    case 'save':
+      return machine.cpu.restore(structuredClone(machine.cpu.save()));
+    case 'full':
+      return machine.fill(event.left);
   }
 }
 

@@ -140,6 +140,7 @@ export class LockstepMachine {
     const random = new Random(seed);
     const { state } = cpu;
     cpu.halted = false;
+    this.break(0x400, 0);
     const gpr = Array.from({ length: 16 }, () => random.bigint(64));
     [A.dataPage(0) + 0x100, A.STACK_TOP - 0x100, A.dataPage(5), A.dataPage(1), A.dataPage(2) - 0x40].forEach((address, n) => {
       gpr[n + 3] = BigInt(address);
@@ -170,6 +171,21 @@ export class LockstepMachine {
   mutate(which: number, value: number): void {
     const { mutable } = this.#program;
     if (mutable.length > 0) this.bench.poke(mutable[which % mutable.length]!, [value]);
+  }
+
+  /** Sets DR0 and DR7, as a debugger would. */
+  break(dr7: number, address: number): void {
+    const { state, engine } = this.cpu;
+    state.setU64(L.DR, BigInt(address));
+    state.setU32(L.DR7, dr7);
+    engine.runtime.flushTlb();
+  }
+
+  /** Leaves so much room for decoded code. */
+  fill(bytes: number): void {
+    const { state, engine } = this.cpu;
+    state.setU32(L.ARENA_NEXT, Math.max(state.u32(L.ARENA_NEXT), (L.ARENA_END - bytes) & ~31));
+    engine.runtime.flushCodeTlb();
   }
 
   /** In what two machines differ, in words; empty when a guest could not tell them apart. */

@@ -21,7 +21,7 @@ interface Fun {
   readonly blocks: readonly Label[];
 }
 
-const FUNCTIONS = 26;
+const FUNCTIONS = 24;
 
 export function generate(random: Random): Program {
   return new Generator(random).run();
@@ -42,7 +42,7 @@ class Generator {
     this.#random = random;
     this.#nastiness = random.pick([0, 1, 3, 3, 10, 30]);
     this.#functions = Array.from({ length: FUNCTIONS }, () => {
-      const blocks = Array.from({ length: 2 + random.below(9) }, () => new Label());
+      const blocks = Array.from({ length: random.chance(5) ? 40 + random.below(60) : 1 + random.below(10) }, () => new Label());
       return { entry: blocks[0]!, blocks };
     });
   }
@@ -76,7 +76,7 @@ class Generator {
   /** Data among the code lies in the last bytes of each page; code crosses the border only now and then. */
   #avoidPageEnd(room: number): void {
     const a = this.#a;
-    if (4096 - (a.here & 0xfff) < room && this.#random.chance(50)) a.skipTo((a.here & ~0xfff) + 0x1000);
+    if (4096 - (a.here & 0xfff) < room && this.#random.chance(20)) a.skipTo((a.here & ~0xfff) + 0x1000);
   }
 
   #function(fun: Fun, number: number): void {
@@ -159,7 +159,13 @@ class Generator {
       place();
       for (let n = random.below(3); n > 0; n--) plainInstruction(a, random);
       a.relative(store, immediate);
-    } else a.relative(store, random.pick(this.#mutable));
+    } else if (random.chance(70)) a.relative(store, random.pick(this.#mutable));
+    else {
+      // Through the other mapping
+      const alias = new Label();
+      alias.at = random.pick(this.#mutable).at! + A.ALIAS - A.CODE;
+      a.absolute([0xff, 0x04, 0x25], alias, 4);
+    }
   }
 
   #return(): void {
@@ -192,7 +198,12 @@ class Generator {
       a.put(0xff, 0x4b, counter); // dec dword [rbx+counter]
       a.relative([0x0f, random.pick([0x85, 0x85, 0x8f, 0x89])], any);
     } else if (kind < 52) a.relative([0x0f, 0x80 | random.below(16)], any);
-    else if (kind < 56) {
+    else if (kind < 53) {
+      for (let left = random.below(4); left > 0; left--) a.put(0x70 | random.below(16), 0x00); // to the next instruction, in any case
+    } else if (kind < 54) {
+      // Into the middle of an instruction
+      a.put(0x70 | random.below(16), 0x02, 0x81, 0xc0 | random.below(3), random.pick([0x90, 0xf8, 0xf9, 0x40]), 0xff, 0xc0, 0x90);
+    } else if (kind < 56) {
       const over = new Label();
       a.short(random.pick([0xe0, 0xe1, 0xe2, 0xe3]), over);
       for (let left = random.below(3); left > 0; left--) a.put(0x48, 0xff, 0xc0 + random.below(3));
@@ -200,7 +211,11 @@ class Generator {
     } else if (kind < 60) {
       if (later) a.relative([0xe9], later);
     } else if (kind < 75) {
-      const callee = random.chance(85) ? this.#functions[number + 1 + random.below(FUNCTIONS - number)] : random.pick(this.#functions);
+      const callee = random.chance(8)
+        ? fun
+        : random.chance(85)
+          ? this.#functions[number + 1 + random.below(FUNCTIONS - number)]
+          : random.pick(this.#functions);
       if (callee) a.relative([0xe8], callee.entry);
     } else if (kind < 80) {
       // Through a table, by a register: some of its targets are seen through the other mapping.
