@@ -12,3 +12,9 @@ export const ACCELERATORS: readonly TestedAccelerator[] = [
   { name: 'interpreter', make: interpreter },
   { name: 'jit', make: (runtime, model) => jit(runtime, model, { threshold: 1, batch: 1 }) },
 ];
+
+/** Compiling later, a region takes in more of what has run; for tests that reach such regions. */
+export const COMPILING_LATER: TestedAccelerator = {
+  name: 'jit, later',
+  make: (runtime, model) => jit(runtime, model, { threshold: 5, batch: 1 }),
+};

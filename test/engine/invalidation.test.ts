@@ -1,8 +1,7 @@
 /** The ground is pulled from under code that has run often: whatever was compiled of it must not outlive what it was made of. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import * as L from '../../src/x86/runtime/layout.ts';
-import { jit } from '../../src/x86/accelerator.ts';
-import { ACCELERATORS, type TestedAccelerator } from '../accelerators.ts';
+import { ACCELERATORS, COMPILING_LATER } from '../accelerators.ts';
 import { Assembler, Label } from './assembler.ts';
 import { Bench, CODE, DATA, GLOBAL, LARGE, NX, P, PAGE, RW, STACK, STUBS, TABLES, US, le } from './bench.ts';
 import { compileRuntime } from './runtime.ts';
@@ -21,10 +20,7 @@ const DB = 1;
 const THERE = 0x70000;
 const TURNS = 300;
 
-/** Compiling later, a region takes in more of what has run. */
-const LATER: TestedAccelerator = { name: 'jit, later', make: (runtime, model) => jit(runtime, model, { threshold: 5, batch: 1 }) };
-
-describe.each([...ACCELERATORS, LATER])('on $name', ({ name, make }) => {
+describe.each([...ACCELERATORS, COMPILING_LATER])('on $name', ({ name, make }) => {
   let bench: Bench;
   let compiledBefore: number;
   beforeAll(async () => {

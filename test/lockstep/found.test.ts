@@ -1,13 +1,13 @@
 /** What the lockstep and reading have found, cut down: each once went wrong in compiled code. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { ACCELERATORS } from '../accelerators.ts';
+import { ACCELERATORS, COMPILING_LATER } from '../accelerators.ts';
 import * as L from '../../src/x86/runtime/layout.ts';
-import { Bench, P, PAGE, RW, le } from '../engine/bench.ts';
+import { Bench, CODE, P, PAGE, RW, le } from '../engine/bench.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 
 const HLT = 0xf4;
 
-describe.each(ACCELERATORS)('on $name', ({ make }) => {
+describe.each([...ACCELERATORS, COMPILING_LATER])('on $name', ({ make }) => {
   let bench: Bench;
   beforeAll(async () => {
     bench = new Bench(make(await compileRuntime()));
@@ -47,5 +47,25 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
     expect([bench.cpu.next, bench.cpu.state.u64(L.CR2)]).toEqual([0x7a000n, 0x1234n]);
     expect(bench.untilVector()).toBe(14);
     expect(bench.cpu.state.u64(L.CR2)).toBe(0x7a000n);
+  });
+
+  test('STI holds interrupts off for one instruction, also where it is the last of a budget in compiled code', () => {
+    // 70 times inc rax; sti; hlt
+    const code = [...Array.from({ length: 70 }, () => [0x48, 0xff, 0xc0]).flat(), 0xfb, HLT];
+    bench.load([0xeb, 0x00, ...code]);
+    for (let turn = 0; turn < 8; turn++) {
+      bench.cpu.halted = false;
+      bench.cpu.setRegisters({ rflags: 2n, rip: BigInt(CODE) });
+      bench.untilHalt();
+    }
+    bench.cpu.halted = false;
+    bench.cpu.ip = BigInt(CODE + 2);
+    bench.cpu.setRegisters({ rflags: 2n });
+    expect(bench.cpu.run(71).kind).toBe('budget');
+    expect(bench.cpu.next).toBe(BigInt(CODE + 2 + code.length - 1));
+    bench.interrupt(0x40);
+    // HLT comes first: the interrupt finds the place behind it.
+    expect(bench.untilVector()).toBe(0x40);
+    expect(bench.frame(0)).toBe(BigInt(CODE + 2 + code.length));
   });
 });

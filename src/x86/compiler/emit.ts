@@ -159,7 +159,8 @@ class RegionEmitter implements Surroundings {
     const record = b.params[0]!;
     const zero = b.i32(0);
     const steps = this.#region.blocks.reduce((sum, block) => sum + block.steps.length, 0);
-    const most = Math.max(steps, RUN_LIMIT) * L.RECORD_BYTES;
+    // The budget's last instruction is the interpreter's: STI must know that it is.
+    const most = Math.max(steps + 1, RUN_LIMIT) * L.RECORD_BYTES;
     let units = 0;
     for (const { steps: each } of this.#region.blocks) for (const { variant } of each) units |= this.#traits.of(variant).unit;
     const deadline = b.load('i32.load', zero, L.DEADLINE);
