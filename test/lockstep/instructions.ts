@@ -12,8 +12,8 @@ import * as A from './layout.ts';
 const LEFT_OUT = new Set(
   (
     'hlt jmpf callf retf iret int int1 lgdt lidt lldt ltr lmsw wrmsr xsetbv sysenter sysexit syscall sysret invd monitor mwait ' +
-    'in out insb ins outsb outs rdrand rdseed sgdt sidt lss les lfs lgs rsm swapgs enter ' +
-    'jmp call ret loop loope loopne jcxz xrstors xsaves verr clac stac'
+    'in out insb ins outsb outs rdrand rdseed lss les lfs lgs rsm swapgs ' +
+    'jmp call ret loop loope loopne jcxz xrstors xsaves'
   ).split(' '),
 );
 
