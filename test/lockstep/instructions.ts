@@ -191,3 +191,52 @@ export function plainInstruction(a: Assembler, random: Random): void {
     }
   }
 }
+
+/** Two registers with values at edges, something that sets flags from them, and several that look at the flags. */
+export function flagSequence(a: Assembler, random: Random): void {
+  const [x, y] = [random.pick([0, 1, 2]), random.pick([0, 1, 2])];
+  loadRegister(a, x, random.bigint(64));
+  if (random.chance(70)) loadRegister(a, y, random.bigint(64));
+  const size = random.below(4); // 8, 16, 32, 64 bits
+  const wide = size === 0 ? 0 : 1;
+  const both = 0xc0 | (y << 3) | x;
+  const one = (digit: number): number => 0xc0 | (digit << 3) | x;
+  const prefix = size === 1 ? [0x66] : size === 3 ? [0x48] : [];
+  const setter = random.pick([
+    ...[0x00, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0x38, 0x28, 0x00].map((opcode) => [opcode | wide, both]),
+    ...[0, 1, 0, 1].map((digit) => [0xfe | wide, one(digit)]), // inc, dec
+    ...[2, 3, 4, 5].map((digit) => [0xf6 | wide, one(digit)]), // not neg mul imul
+    [0x84 | wide, both],
+    ...[0, 1, 2, 3, 4, 5, 7].map((digit) => [random.pick([0xd0, 0xd2]) | wide, one(digit)]),
+    ...[0, 1, 2, 3, 4, 5, 7].map((digit) => [0xc0 | wide, one(digit), random.below(70)]),
+    [0x0f, 0xc0 | wide, both], // xadd
+    [0x0f, 0xb0 | wide, both], // cmpxchg
+    ...(size === 0 ? [] : [[0x0f, 0xaf, both], [0x0f, 0xa3, both], [0x0f, 0xab, both], [0x0f, 0xbc, both], [0x0f, 0xa5, both], [0x0f, 0xba, one(4), random.below(64)]]), // prettier-ignore
+  ]);
+  if (random.chance(20)) a.put(random.pick([0xf8, 0xf9])); // clc, stc
+  a.put(...prefix, ...setter);
+  for (let left = 1 + random.below(4); left > 0; left--) {
+    const condition = random.below(16);
+    switch (random.below(8)) {
+      case 0:
+      case 1:
+        a.put(0x41, 0x0f, 0x90 | condition, 0xc0 | random.below(8)); // setcc r8b…r15b
+        break;
+      case 2:
+        a.put(0x4c, 0x0f, 0x40 | condition, 0xc0 | (random.below(8) << 3) | x);
+        break;
+      case 3:
+      case 4:
+        a.put(0x70 | condition, 0x03, 0x49, 0xff, 0xc0 | random.below(8)); // jcc over inc r8…r15
+        break;
+      case 5:
+        a.put(0x49, 0x83, random.pick([0xd0, 0xd8]) | random.below(8), random.pick([0x00, 0xff])); // adc or sbb r8…r15
+        break;
+      case 6:
+        a.put(0x9c, 0x41, 0x58 | random.below(8)); // pushf; pop
+        break;
+      default:
+        a.put(...random.pick([[0x9f], [0xf5], [0x41, 0xd1, 0xd0], [0x41, 0xff, 0xc8], [0x49, 0x0f, 0x38, 0xf6, 0xc1]])); // lahf cmc rcl dec…
+    }
+  }
+}

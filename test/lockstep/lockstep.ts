@@ -38,7 +38,7 @@ export function scenario(seed: number): Scenario {
   const settings = { pcid: random.chance(50), global: random.chance(60), alignment: random.chance(10), seed: random.u32() };
   const program = generate(random);
   const slices: Slice[] = [];
-  const most = random.pick([300, 3000, 20_000]);
+  const most = random.pick([300, 1000, 3000, 20_000]);
   for (let sum = 0; sum < INSTRUCTIONS;) {
     const budget = 1 + random.below(random.pick([100, most, most]));
     sum += budget;
@@ -55,7 +55,7 @@ function events(random: Random): Event[] {
   };
   add(3, () => ({ kind: 'restore', page: A.CODE >> 12, pages: A.CODE_PAGES }));
   add(1, () => ({ kind: 'restore', page: 0, pages: 0x80 }));
-  add(25, () => ({ kind: 'start', seed: random.u32(), kernel: random.chance(40) }));
+  add(35, () => ({ kind: 'start', seed: random.u32(), kernel: random.chance(40) }));
   add(60, () => ({ kind: 'interrupt', vector: random.chance(80) ? A.TICK : A.RESCHEDULE }));
   add(6, () => ({ kind: 'nmi' }));
   add(4, () => ({ kind: 'mutate', which: random.below(1000), value: random.below(256) }));

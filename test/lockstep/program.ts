@@ -6,7 +6,7 @@
 import { le } from '../engine/bench.ts';
 import type { Random } from '../native/random.ts';
 import { Assembler, Label } from '../engine/assembler.ts';
-import { anyInstruction, loadRegister, plainInstruction } from './instructions.ts';
+import { anyInstruction, flagSequence, loadRegister, plainInstruction } from './instructions.ts';
 import * as A from './layout.ts';
 
 export interface Program {
@@ -67,7 +67,7 @@ class Generator {
       code,
       landings: Array.from(
         { length: A.LANDING_COUNT },
-        () => random.pick(this.#functions).entry.at! + (random.chance(10) ? A.ALIAS - A.CODE : 0),
+        () => random.pick(random.pick(this.#functions).blocks).at! + (random.chance(10) ? A.ALIAS - A.CODE : 0),
       ),
       mutable: this.#mutable.map((label) => label.at!),
     };
@@ -99,6 +99,7 @@ class Generator {
     if (a.here > A.CODE + (A.CODE_PAGES * A.PAGE * 7) / 8) return;
     const nasty = random.chance(this.#nastiness);
     if (!nasty) {
+      if (random.chance(15)) return flagSequence(a, random);
       if (random.chance(70)) return plainInstruction(a, random);
       return anyInstruction(a, random.u32(), random.chance(60));
     }
