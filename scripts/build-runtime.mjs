@@ -10,7 +10,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const MEMORY_BASE = 1024;
 
 const FLAGS = (
-  '--runtime stub --noAssert --optimizeLevel 3 --shrinkLevel 0 --converge --enable simd --enable threads --disableWarning 112 ' +
+  '--runtime stub --debug --noAssert --optimizeLevel 3 --shrinkLevel 0 --converge --enable simd --enable threads --disableWarning 112 ' +
   `--importMemory --sharedMemory --initialMemory 1 --maximumMemory 65536 --memoryBase ${MEMORY_BASE}`
 ).split(' ');
 

@@ -386,6 +386,17 @@ export abstract class Ops {
     else this.flagsSub(a, this.const(1), result, carry);
   }
 
+  /** CF = OF = the product does not fit its low half; the others are undefined, ours follow the low half. */
+  productFlags(low: Node, high: Node, bits: number, signed: boolean): void {
+    const expected = signed ? this.cut(this.sar(this.signed(low, bits), this.const(63)), bits) : this.const(0);
+    this.setFlags(low, this.b.op('i32.select', this.b.i32(CF | OF), this.b.i32(0), this.ne(high, expected)), bits);
+  }
+
+  /** The same of the signed product of 64-bit numbers. */
+  flagsMultiply(a: Node, b: Node): void {
+    this.productFlags(this.mul(a, b), this.b.call(this.callees['smulh']!, a, b), 64, true);
+  }
+
   /** Flags of AND, OR, XOR, TEST: CF and OF clear; AF (undefined) clear. */
   flagsLogic(result: Node, bits = this.size): void {
     this.setFlags(result, this.b.i32(0), bits);

@@ -35,6 +35,7 @@ export interface CompilerHost {
 /** Signatures of the interpreter's functions that regions call. */
 const OWN: Readonly<Record<string, Signature>> = {
   leaveAt: { params: ['i32', 'i32'], results: ['i32'] },
+  leaveHere: { params: ['i32', 'i32'], results: ['i32'] },
   leaveTo: { params: ['i32', 'i64'], results: ['i32'] },
   interpret: HANDLER,
 };
@@ -52,6 +53,10 @@ export interface CompilerCounts {
   bytes: number;
   steps: number;
   dropped: number;
+  /** Host time for finding regions, building their code, and handing it to the host's own compiler. */
+  findMs: number;
+  emitMs: number;
+  moduleMs: number;
 }
 
 const HANDLERS = 65536;
@@ -68,7 +73,7 @@ export class Compiler {
   #nextHandler: number;
   /** Regions by RAM page. */
   readonly #byPage = new Map<number, Set<Compiled>>();
-  readonly counts: CompilerCounts = { regions: 0, modules: 0, bytes: 0, steps: 0, dropped: 0 };
+  readonly counts: CompilerCounts = { regions: 0, modules: 0, bytes: 0, steps: 0, dropped: 0, findMs: 0, emitMs: 0, moduleMs: 0 };
 
   constructor(host: CompilerHost, options: CompilerOptions) {
     this.#host = host;
@@ -89,7 +94,9 @@ export class Compiler {
 
   /** Jumps have come to a record often; its page is the current one. */
   hot(record: number): void {
+    const began = performance.now();
     const region = this.#finder.find(record, this.#host.state.u64(L.PAGE_BASE), Math.max(1, this.#options.threshold >> 4));
+    this.counts.findMs += performance.now() - began;
     if (!region) return;
     this.#queue.push(region);
     for (const at of region.entries) this.#waiting.add(region.blocks.find((block) => block.at === at)!.record);
@@ -109,6 +116,7 @@ export class Compiler {
     this.#queue = [];
     this.#waiting.clear();
     if (regions.length === 0) return;
+    const began = performance.now();
     const module = new ModuleBuilder();
     module.importMemory('host', 'memory', this.#host.memory.wasm.buffer.byteLength / 65536, true);
     const callees: Callees = {};
@@ -122,11 +130,14 @@ export class Compiler {
       module.exportFunction(String(n), refs[n]!);
     });
     const bytes = module.build();
+    const built = performance.now();
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       host: { memory: this.#host.memory.wasm },
       engine: this.#host.functions as WebAssembly.ModuleImports,
     });
     this.counts.modules++;
+    this.counts.emitMs += built - began;
+    this.counts.moduleMs += performance.now() - built;
     this.counts.bytes += bytes.length;
     regions.forEach((region, n) => this.#install(region, instance.exports[String(n)] as () => number));
   }

@@ -7,11 +7,13 @@ import { FunctionBuilder, type Label, type Node, type Variable } from '../wasm/i
 import { analyse, type Flow } from './graph.ts';
 import { DYNAMIC, LazyFlags, type Flags } from './lazy-flags.ts';
 import { StepOps, type Surroundings } from './step-ops.ts';
-import type { Block, Region } from './region.ts';
+import { targetsOf, type Block, type Region } from './region.ts';
 import type { TraitTable } from './traits.ts';
 
 /** Return addresses that a RET compares with, before it leaves the region. */
 const MOST_RETURNS = 6;
+/** Of an exit's target: go on with whatever begins there, compiled or not. */
+const LAND = -0x80000000;
 
 /** A region's function takes the record that it begins at, like a handler. */
 export function emitRegion(region: Region, traits: TraitTable, callees: Callees): Uint8Array {
@@ -19,7 +21,7 @@ export function emitRegion(region: Region, traits: TraitTable, callees: Callees)
 }
 
 /** Functions of the interpreter and the runtime that every region may call. */
-export const ALWAYS_CALLED = ['leaveAt', 'leaveTo', 'interpret', 'storeFlags', 'selectTlb'] as const;
+export const ALWAYS_CALLED = ['leaveAt', 'leaveTo', 'leaveHere', 'interpret', 'storeFlags', 'selectTlb'] as const;
 
 class RegionEmitter implements Surroundings {
   readonly b = new FunctionBuilder(HANDLER);
@@ -32,13 +34,13 @@ class RegionEmitter implements Surroundings {
   readonly #nodeAt = new Map<number, number>();
   /** By node: whether somebody looks at the flags that it begins with. */
   readonly #flagsLive: boolean[];
-  readonly #severalPages: boolean;
 
   // Variables
   readonly #at: Variable;
   readonly #limit: Variable;
   readonly #base: Variable;
   readonly #entry: Variable;
+  /** Where an exit leads: 0 to `address`, LAND and a record, or a record, with the instructions before it that `at` lacks. */
   readonly #target: Variable;
   readonly #address: Variable;
   readonly #gprs = new Map<number, Variable>();
@@ -47,8 +49,7 @@ class RegionEmitter implements Surroundings {
   #tlbWrite: Variable | undefined;
 
   // Where control goes
-  #leaveAt!: Label;
-  #leaveTo!: Label;
+  #exit!: Label;
   #dispatcher!: Label;
   readonly #labels = new Map<number, Label>();
   readonly #loopLabels = new Map<number, Label>();
@@ -69,7 +70,6 @@ class RegionEmitter implements Surroundings {
     this.#entry = b.variable('i32');
     this.#target = b.variable('i32');
     this.#address = b.variable('i64');
-    this.#severalPages = region.pages.length > 1;
     region.blocks.forEach(({ at }, n) => this.#nodeAt.set(at, n + 1));
     const entries = region.entries.map((at) => this.#nodeAt.get(at)!);
     this.#flow = analyse([[], ...region.blocks.map((block) => this.#successors(block))], entries);
@@ -80,18 +80,9 @@ class RegionEmitter implements Surroundings {
     return this.#region.blocks[node - 1]!;
   }
 
-  /** Offsets that a block's ending may go to, without those outside of the region. */
+  /** Offsets that a block's ending may go to, as far as they are in the region. */
   #targets(block: Block): number[] {
-    const last = block.steps.at(-1)!;
-    const next = last.at + last.length;
-    const jump = (last.at & ~0xfff) + Number(last.immediate);
-    switch (block.ending) {
-      case 'next': return [next];
-      case 'branch': return [jump, next];
-      case 'jump': case 'call': return [jump];
-      case 'return': return this.#region.returns.slice(0, MOST_RETURNS);
-      default: return [];
-    } // prettier-ignore
+    return block.ending === 'return' ? this.#region.returns.slice(0, MOST_RETURNS) : targetsOf(block);
   }
 
   #successors(block: Block): number[] {
@@ -136,20 +127,20 @@ class RegionEmitter implements Surroundings {
 
   emit(): Uint8Array {
     const { b } = this;
-    b.block((leaveAt) => {
-      this.#leaveAt = leaveAt;
-      b.block((leaveTo) => {
-        this.#leaveTo = leaveTo;
-        b.loop((dispatcher) => {
-          this.#dispatcher = dispatcher;
-          this.#tree(0);
-        });
+    b.block((exit) => {
+      this.#exit = exit;
+      b.loop((dispatcher) => {
+        this.#dispatcher = dispatcher;
+        this.#tree(0);
       });
-      this.#flush();
-      b.returnCall(this.#callees['leaveTo']!, b.get(this.#at), b.get(this.#address));
     });
     this.#flush();
-    b.returnCall(this.#callees['leaveAt']!, b.get(this.#at), b.get(this.#target));
+    const target = b.get(this.#target);
+    b.if(b.op('i32.eqz', target), () => b.returnCall(this.#callees['leaveTo']!, b.get(this.#at), b.get(this.#address)));
+    b.if(b.op('i32.lt_s', target, b.i32(0)), () => {
+      b.returnCall(this.#callees['leaveHere']!, b.get(this.#at), b.op('i32.and', target, b.i32(~LAND)));
+    });
+    b.returnCall(this.#callees['leaveAt']!, b.get(this.#at), target);
     b.atStart(() => this.#prologue());
     return b.finish();
   }
@@ -239,7 +230,7 @@ class RegionEmitter implements Surroundings {
     const last = block.steps.at(-1)!;
     if (block.ending === 'next') this.#count(block.steps.length, () => this.#go(last.at + last.length));
     else if (block.ending === 'leave') {
-      this.#count(block.steps.length, () => this.#leaveBefore(block.leaveAt, last.at + last.length, 0));
+      this.#count(block.steps.length, () => this.#leaveBefore(block.leaveAt, 0));
     }
   }
 
@@ -257,11 +248,19 @@ class RegionEmitter implements Surroundings {
     const { b } = this;
     const from = this.#node;
     const to = this.#nodeAt.get(at);
-    if (to === undefined) return this.#leaveForever(this.linear(at));
-    if (this.#crossesPage(this.#block(from), at)) this.#guard(at);
+    const crosses = this.#crossesPage(this.#block(from), at);
+    if (to === undefined) {
+      const record = crosses ? 0 : (this.#region.neighbours.get(at) ?? 0);
+      if (record === 0) return this.#leaveForever(this.linear(at));
+      this.flags.store();
+      b.set(this.#target, b.i32(record | LAND));
+      b.br(this.#exit);
+      return;
+    }
+    if (crosses) this.#guard(at);
     const backward = this.#isBackward(from, to);
     if (backward) {
-      b.if(b.op('i32.gt_s', b.get(this.#at), b.get(this.#limit)), () => this.#leaveBefore(this.#block(to).record, at, 0));
+      b.if(b.op('i32.gt_s', b.get(this.#at), b.get(this.#limit)), () => this.#leaveBefore(this.#block(to).record, 0));
     }
     if (this.#flow.dispatched(from, to)) {
       this.#keepFlags(to);
@@ -304,6 +303,7 @@ class RegionEmitter implements Surroundings {
     );
     const same = b.op('i32.eq', b.load('i32.load', b.i32(page.codePage), L.CP_VERSION), b.i32(page.version));
     b.if(b.op('i32.eqz', b.op('i32.and', mapped, same)), () => this.#leaveForever(this.linear(at)));
+    b.store('i64.store', b.i32(0), va, L.PAGE_BASE);
   }
 
   /** Out of the region, to a linear address. */
@@ -311,17 +311,15 @@ class RegionEmitter implements Surroundings {
     const { b } = this;
     this.flags.store();
     b.set(this.#address, address);
-    b.br(this.#leaveTo);
+    b.br(this.#exit);
   }
 
   /** Out of the region, to the interpreter's handler of a record, `more` instructions after what has been counted. */
-  #leaveBefore(record: number, at: number, more: number): void {
+  #leaveBefore(record: number, more: number): void {
     const { b } = this;
     this.flags.store();
-    if (more > 0) b.set(this.#at, b.op('i32.add', b.get(this.#at), b.i32(more * L.RECORD_BYTES)));
-    b.set(this.#target, b.i32(record));
-    if (this.#severalPages) b.store('i64.store', b.i32(0), this.linear(at & ~0xfff), L.PAGE_BASE);
-    b.br(this.#leaveAt);
+    b.set(this.#target, b.i32(record + more));
+    b.br(this.#exit);
   }
 
   // Surroundings of a step
@@ -365,7 +363,7 @@ class RegionEmitter implements Surroundings {
 
   leave(): void {
     const step = this.#block(this.#node).steps[this.#done]!;
-    this.#leaveBefore(step.record, step.at, this.#done);
+    this.#leaveBefore(step.record, this.#done);
   }
 
   goTo(at: number): void {

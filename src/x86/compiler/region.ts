@@ -11,6 +11,8 @@ import type { Traits, TraitTable } from './traits.ts';
 /** Instructions and blocks of a region: beyond this V8's optimiser takes more than its share. */
 const MOST_STEPS = 300;
 const MOST_BLOCKS = 64;
+/** Instructions of a block: their number has to fit an exit's target, see leaveAt. */
+const MOST_IN_BLOCK = 31;
 const MOST_PAGES = 8;
 /** Entries have numbers of one byte. */
 const MOST_ENTRIES = 200;
@@ -42,6 +44,8 @@ export interface Region {
   readonly entries: readonly number[];
   /** Where calls in it return to. */
   readonly returns: readonly number[];
+  /** Records of places outside, on the same page, that blocks go on to. */
+  readonly neighbours: ReadonlyMap<number, number>;
 }
 
 /** What decoding knows. */
@@ -56,6 +60,19 @@ export interface Decoded {
 interface Found {
   readonly step: Step;
   readonly traits: Traits;
+}
+
+/** Offsets that a block's ending may go to, when they are known. */
+export function targetsOf({ steps, ending }: Block): number[] {
+  const last = steps.at(-1)!;
+  const next = last.at + last.length;
+  const jump = pageOf(last.at) + Number(last.immediate);
+  switch (ending) {
+    case 'next': return [next];
+    case 'branch': return [jump, next];
+    case 'jump': case 'call': return [jump];
+    default: return [];
+  } // prettier-ignore
 }
 
 const pageOf = (at: number): number => at & ~0xfff;
@@ -119,7 +136,13 @@ class Search {
     const entries = [...this.#entries].filter((at) => present.has(at)).slice(0, MOST_ENTRIES);
     const used = new Set(blocks.map(({ at }) => pageOf(at)));
     const pages = [...this.#pages.values()].filter((page): page is Page => page !== undefined && used.has(page.delta));
-    return { blocks, pages, entries, returns: [...this.#returns].filter((at) => present.has(at)) };
+    const neighbours = new Map<number, number>();
+    for (const block of blocks) {
+      for (const at of targetsOf(block)) {
+        if (!present.has(at) && pageOf(at) === pageOf(block.at)) neighbours.set(at, this.#recordAt(at));
+      }
+    }
+    return { blocks, pages, entries, returns: [...this.#returns].filter((at) => present.has(at)), neighbours };
   }
 
   /** The code page at an offset, if the code TLB has it now. */
@@ -158,7 +181,11 @@ class Search {
 
   /** Goes along straight execution from a leader, and notes where it branches to. */
   #follow(start: number, queue: number[]): void {
-    for (let at = start; this.#steps < MOST_STEPS;) {
+    for (let at = start, count = 0; this.#steps < MOST_STEPS; count++) {
+      if (count === MOST_IN_BLOCK) {
+        queue.push(at);
+        return;
+      }
       if (this.#found.has(at)) {
         if (at !== start) this.#leaders.add(at);
         return;
@@ -225,7 +252,7 @@ class Search {
         const interpreted = this.#found.has(at) && pageOf(at) === pageOf(start);
         return this.#made(start, steps, interpreted ? 'leave' : 'next', interpreted ? this.#recordAt(at) : 0);
       }
-      if (at !== start && this.#leaders.has(at)) return this.#made(start, steps, 'next', 0);
+      if (steps.length === MOST_IN_BLOCK || (at !== start && this.#leaders.has(at))) return this.#made(start, steps, 'next', 0);
       steps.push(found.step);
       if (found.traits.ending !== 'next') return this.#made(start, steps, found.traits.ending, 0);
       at += found.step.length;

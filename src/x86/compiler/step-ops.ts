@@ -192,6 +192,7 @@ export class StepOps extends Ops {
     const { b } = this;
     const table = this.around.tlb(write);
     const entry = b.op('i32.add', table, b.op('i32.and', this.narrow(this.shr(va, this.const(8))), b.i32((L.TLB_ENTRIES - 1) << 4)));
+    this.around.flags.settle();
     const hit = this.below(this.xor(b.load('i64.load', entry), va), this.const(4097 - bytes));
     b.if(this.isFalse(hit), () => this.around.leave());
     return b.variable('i32', b.op('i32.add', b.load('i32.load', entry, 8), this.narrow(va)));
@@ -325,6 +326,10 @@ export class StepOps extends Ops {
     this.#set(this.#sized(direction === 1 ? L.LAZY_INC : L.LAZY_DEC, this.size), result, this.wide(carry));
   }
 
+  override flagsMultiply(a: Node, b: Node): void {
+    this.#set(L.LAZY_IMUL, a, b);
+  }
+
   #withCarry(carry: Node, set: () => void): void {
     set();
     const { flags } = this.around;
@@ -334,7 +339,8 @@ export class StepOps extends Ops {
   /** What is known of the flags; when that is found out at run time only, they are written to the state first. */
   get #known(): { kind: number; a: Node; b: Node } {
     const { flags } = this.around;
-    if (flags.now.kind === undefined) {
+    if (flags.now.kind === undefined || flags.now.kind === L.LAZY_IMUL) {
+      flags.store();
       this.b.call(this.callees['storeFlags']!, ...flags.arguments());
       this.#flagChanges++;
       flags.inMemory();

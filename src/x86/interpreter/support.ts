@@ -126,17 +126,23 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     b.returnCall(exit, record, b.i32(L.EXIT_FAULT));
   });
 
-  /** Record of a linear address, or 0 when it is not decoded (or not in the TLB). Makes its page the current one. */
-  const find = define('find', { params: ['i64'], results: ['i32'] }, (b) => {
-    const [address] = b.params as [Node];
+  /** Record of a linear address, or 0 when it is not decoded. Makes its page the current one. */
+  const lookUp = (b: FunctionBuilder, address: Node): Node => {
+    const record = b.variable('i32');
     const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', address, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
     const entry = b.op('i32.add', load32(b, L.TLB_CODE), index);
     const page = b.op('i64.and', address, b.i64(-4096));
-    b.if(b.op('i64.ne', b.load('i64.load', entry), page), () => b.returnCall(callees['refind']!, address));
-    store64(b, L.PAGE_BASE, page);
-    const offset = b.op('i32.shl', b.op('i32.and', b.op('i32.wrap_i64', address), b.i32(4095)), b.i32(2));
-    b.return(b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
-  });
+    b.if(
+      b.op('i64.eq', b.load('i64.load', entry), page),
+      () => {
+        store64(b, L.PAGE_BASE, page);
+        const offset = b.op('i32.shl', b.op('i32.and', b.op('i32.wrap_i64', address), b.i32(4095)), b.i32(2));
+        b.set(record, b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
+      },
+      () => b.set(record, b.call(callees['refind']!, address)),
+    );
+    return b.get(record);
+  };
 
   const noteOf = (b: FunctionBuilder, record: Node): Node => b.op('i32.shr_u', record, b.i32(3));
 
@@ -174,7 +180,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
 
   const jumpTo = define('jumpTo', { params: ['i32', 'i64'], results: ['i32'] }, (b) => {
     const [record, address] = b.params as [Node, Node];
-    const target = b.call(find, address);
+    const target = lookUp(b, address);
     b.if(b.op('i32.eqz', target), () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LOOKUP)));
     land(b, target, after(b, record));
   });
@@ -204,7 +210,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
 
   const jumpFrom = define('leaveTo', { params: ['i32', 'i64'], results: ['i32'] }, (b) => {
     const [counted, address] = b.params as [Node, Node];
-    const target = b.call(find, address);
+    const target = lookUp(b, address);
     b.if(b.op('i32.eqz', target), () => {
       store64(b, L.NEXT, address);
       store32(b, L.EXIT_RECORD, counted);
@@ -213,6 +219,14 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     land(b, target, counted);
   });
   module.exportFunction('leaveTo', jumpFrom);
+
+  module.exportFunction(
+    'leaveHere',
+    define('leaveHere', { params: ['i32', 'i32'], results: ['i32'] }, (b) => {
+      const [counted, target] = b.params as [Node, Node];
+      land(b, target, counted);
+    }),
+  );
 
   /** Dispatches to the handler that interprets a record, also where compiled code begins. */
   const interpret = define('interpret', HANDLER, (b) => {
@@ -231,8 +245,11 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
   module.exportFunction(
     'leaveAt',
     define('leaveAt', { params: ['i32', 'i32'], results: ['i32'] }, (b) => {
-      const [counted, target] = b.params as [Node, Node];
-      charge(b, target, counted);
+      const [at, place] = b.params as [Node, Node];
+      // Records lie at multiples of their size: what is left over are instructions that have not been counted.
+      const target = b.op('i32.and', place, b.i32(-L.RECORD_BYTES));
+      const more = b.op('i32.shl', b.op('i32.and', place, b.i32(L.RECORD_BYTES - 1)), b.i32(Math.log2(L.RECORD_BYTES)));
+      charge(b, target, b.op('i32.add', at, more));
       b.returnCall(interpret, target);
     }),
   );
@@ -259,7 +276,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
   define('end', HANDLER, (b) => {
     const [record] = b.params as [Node];
     const address = b.op('i64.add', pageBase(b), b.load('i64.load16_u', record, L.R_OFFSET));
-    const target = b.call(find, address);
+    const target = lookUp(b, address);
     b.if(b.op('i32.eqz', target), () => {
       store64(b, L.NEXT, address);
       store32(b, L.EXIT_RECORD, record);
@@ -280,6 +297,9 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     'enterCrossing',
     define('enterCrossing', HANDLER, (b) => dispatch(b, b.params[0]!)),
   );
-  module.exportFunction('find', find);
+  module.exportFunction(
+    'find',
+    define('find', { params: ['i64'], results: ['i32'] }, (b) => b.return(lookUp(b, b.params[0]!))),
+  );
   return callees;
 }

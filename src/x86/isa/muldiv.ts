@@ -1,6 +1,6 @@
 /** Multiplication and division. SDM vol. 2, MUL, IMUL, DIV, IDIV, MULX. */
 import { DE } from '../faults.ts';
-import { AF, ARITHMETIC, CF, OF, PF, SF, ZF } from '../flags.ts';
+import { AF, ARITHMETIC, PF, SF, ZF } from '../flags.ts';
 import { RAX, RDX, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import type { Node } from '../wasm/ir.ts';
@@ -15,12 +15,6 @@ function product(o: Ops, a: Node, b: Node, bits: number, signed: boolean): { low
   return { low: o.cut(whole, bits), high: o.cut(o.shr(whole, o.const(bits)), bits) };
 }
 
-/** CF = OF = the product does not fit its low half; the others are undefined, ours follow the low half. */
-function productFlags(o: Ops, low: Node, high: Node, bits: number, signed: boolean): void {
-  const expected = signed ? o.cut(o.sar(o.signed(low, bits), o.const(63)), bits) : o.const(0);
-  o.setFlags(low, o.b.op('i32.select', o.b.i32(CF | OF), o.b.i32(0), o.ne(high, expected)), bits);
-}
-
 function wideMultiply(signed: boolean): Semantics {
   return (o) => {
     const bits = o.bits(0);
@@ -30,16 +24,22 @@ function wideMultiply(signed: boolean): Semantics {
       o.writeGpr(RAX, bits, low);
       o.writeGpr(RDX, bits, high);
     }
-    productFlags(o, low, high, bits, signed);
+    o.productFlags(low, high, bits, signed);
   };
 }
 
 function multiply(left: number, right: number): Semantics {
   return (o) => {
     const bits = o.bits(0);
-    const { low, high } = product(o, o.get(left), o.get(right), bits, true);
+    const [a, b] = [o.get(left), o.get(right)];
+    if (bits === 64) {
+      o.set(0, o.mul(a, b));
+      o.flagsMultiply(a, b);
+      return;
+    }
+    const { low, high } = product(o, a, b, bits, true);
     o.set(0, low);
-    productFlags(o, low, high, bits, true);
+    o.productFlags(low, high, bits, true);
   };
 }
 

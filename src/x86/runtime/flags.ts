@@ -1,4 +1,5 @@
 /** Arithmetic flags that compiled code has kept as operands: see LAZY_* in layout.ts. */
+import { smulh } from './integer';
 import * as L from './layout';
 
 /** Brings the state's flags up to date. Operands are zero-extended, results of LAZY_PLAIN and LAZY_LOGIC sign-extended. */
@@ -7,6 +8,12 @@ export function storeFlags(kind: i32, a: u64, b: u64): void {
   if (kind <= L.LAZY_LOGIC) {
     store<u64>(L.FLAG_RES, a);
     store<u32>(L.FLAG_AUX, kind == L.LAZY_PLAIN ? <u32>b : 0);
+    return;
+  }
+  if (kind == L.LAZY_IMUL) {
+    const low = <i64>(a * b);
+    store<u64>(L.FLAG_RES, low);
+    store<u32>(L.FLAG_AUX, <i64>smulh(<i64>a, <i64>b) != low >> 63 ? 0x801 : 0);
     return;
   }
   const unused: u64 = 64 - (<u64>8 << ((kind - L.LAZY_ADD) & 3)); // bits above the operand

@@ -189,6 +189,7 @@ export const LAZY_ADD = 3; // a + b
 export const LAZY_SUB = 7; // a - b
 export const LAZY_INC = 11; // a is the result, b the carry
 export const LAZY_DEC = 15;
+export const LAZY_IMUL = 22; // 64 bits only: the low half of a * b
 
 // A decoded instruction.
 export const RECORD_BYTES = 32;
