@@ -13,6 +13,8 @@ const MOST_STEPS = 300;
 const MOST_BLOCKS = 64;
 /** Instructions of a block: their number has to fit an exit's target, see leaveAt. */
 const MOST_IN_BLOCK = 31;
+/** Instructions of a function that is compiled into each caller's region. */
+const MOST_IN_LEAF = 16;
 const MOST_PAGES = 8;
 /** Entries have numbers of one byte. */
 const MOST_ENTRIES = 200;
@@ -108,6 +110,8 @@ class Search {
   readonly #leaders = new Set<number>();
   readonly #entries = new Set<number>();
   readonly #returns = new Set<number>();
+  /** Places of functions that belong to their callers' regions. */
+  readonly #contained = new Set<number>();
   #steps = 0;
 
   constructor(decoded: Decoded, traits: TraitTable, pageBase: bigint, warm: number) {
@@ -126,7 +130,7 @@ class Search {
       const at = queue[n]!;
       if (this.#leaders.has(at)) continue;
       const record = this.#recordAt(at);
-      if (record === 0 || (at !== first && this.#decoded.isEntry(record))) continue;
+      if (record === 0 || (at !== first && this.#belongsElsewhere(at, record))) continue;
       this.#leaders.add(at);
       this.#follow(at, queue);
     }
@@ -173,6 +177,11 @@ class Search {
     return record;
   }
 
+  /** Whether another region begins here. */
+  #belongsElsewhere(at: number, record: number): boolean {
+    return !this.#contained.has(at) && this.#decoded.isEntry(record);
+  }
+
   /** Whether enough jumps have come to a place. */
   #isWarm(at: number): boolean {
     const record = this.#recordAt(at);
@@ -191,7 +200,7 @@ class Search {
         return;
       }
       const record = this.#recordAt(at);
-      if (record === 0 || (at !== start && this.#decoded.isEntry(record))) return;
+      if (record === 0 || (at !== start && this.#belongsElsewhere(at, record))) return;
       const variant = this.#decoded.variantAt(record);
       const traits = variant && this.#traits.of(variant);
       if (!variant || !traits?.compiled) {
@@ -221,8 +230,11 @@ class Search {
           queue.push(target);
           return;
         case 'call':
-          // Another function is another region; recursion stays in this one.
-          if (this.#entries.has(target)) this.#returns.add(next);
+          // Another function is another region, but for recursion and for what is too small for the way there.
+          if (this.#entries.has(target) || this.#isLeaf(target)) {
+            this.#returns.add(next);
+            queue.push(target);
+          }
           this.#enter(next, queue);
           return;
         case 'indirect':
@@ -232,6 +244,45 @@ class Search {
           return;
       }
     }
+  }
+
+  /** Whether a function calls nobody and is short: then callers contain it. */
+  #isLeaf(start: number): boolean {
+    if (!this.#isWarm(start)) return false;
+    const reached = new Set<number>();
+    const queue = [start];
+    let returns = false;
+    for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
+      if (reached.has(at)) continue;
+      if (reached.size === MOST_IN_LEAF) return false;
+      const record = this.#recordAt(at);
+      const variant = record === 0 ? undefined : this.#decoded.variantAt(record);
+      const traits = variant && this.#traits.of(variant);
+      if (!variant || !traits?.compiled) return false;
+      reached.add(at);
+      const step = readStep(this.#state, record, variant, pageOf(at));
+      const target = pageOf(at) + Number(step.immediate);
+      switch (traits.ending) {
+        case 'next':
+          queue.push(at + step.length);
+          continue;
+        case 'branch':
+          if (target <= at || this.#isWarm(target)) queue.push(target);
+          queue.push(at + step.length);
+          continue;
+        case 'jump':
+          queue.push(target);
+          continue;
+        case 'return':
+          returns = true;
+          continue;
+        default:
+          return false;
+      }
+    }
+    if (!returns) return false;
+    for (const at of reached) this.#contained.add(at);
+    return true;
   }
 
   #enter(at: number, queue: number[]): void {
