@@ -26,7 +26,7 @@ export interface JitOptions {
 }
 
 const THRESHOLD = 1000;
-const BATCH = 16;
+const BATCH = 64;
 
 /**
  * @param runtime the compiled runtime (src/x86/runtime)

@@ -67,8 +67,8 @@ export class Compiler {
   readonly #traits = new TraitTable();
   readonly #finder: RegionFinder;
   #queue: Region[] = [];
-  /** Records that regions of the queue begin at. */
-  readonly #waiting = new Set<number>();
+  /** Records that regions of the queue begin at, and whether they have been heard of while they wait. */
+  readonly #waiting = new Map<number, boolean>();
   readonly #free: number[] = [];
   #nextHandler: number;
   /** Regions by RAM page. */
@@ -94,19 +94,28 @@ export class Compiler {
 
   /** Jumps have come to a record often; its page is the current one. */
   hot(record: number): void {
+    if (this.#waiting.get(record)) return this.compile();
+    if (this.#waiting.has(record)) return this.#rearm(record);
     const began = performance.now();
     const region = this.#finder.find(record, this.#host.state.u64(L.PAGE_BASE), Math.max(1, this.#options.threshold >> 4));
     this.counts.findMs += performance.now() - began;
     if (!region) return;
     this.#queue.push(region);
-    for (const at of region.entries) this.#waiting.add(region.blocks.find((block) => block.at === at)!.record);
+    for (const at of region.entries) this.#waiting.set(region.blocks.find((block) => block.at === at)!.record, false);
+    this.#rearm(record);
     if (this.#queue.length >= this.#options.batch) this.compile();
+  }
+
+  /** Has a record that waits to be compiled be heard of again, when it goes on being hot: then nothing waits any longer. */
+  #rearm(record: number): void {
+    const { threshold } = this.#options;
+    this.#host.state.setU32(L.NOTES_BASE + (record >>> 3), threshold - Math.ceil(threshold / 4));
+    this.#waiting.set(record, true);
   }
 
   /** Between two stretches of execution: catches up with what has happened. */
   settle(): void {
-    if (this.#queue.length > 0) this.compile();
-    else this.dropStale();
+    this.dropStale();
   }
 
   /** Makes a module of the regions that wait. */
