@@ -1,0 +1,190 @@
+/**
+ * A running PC with one console: what every face starts, on every host. Faces know nothing of boards, devices or
+ * accelerators, and this knows nothing of hosts.
+ */
+import { concatBytes } from '../base/bytes.ts';
+import { VmError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { BlockBackend } from '../machine/backends.ts';
+import type { MachineEnd } from '../machine/machine.ts';
+import type { Accelerator } from '../machine/vcpu.ts';
+import type { Pace } from '../platform/pace.ts';
+import type { Random } from '../platform/random.ts';
+import type { TerminalSize } from '../platform/terminal.ts';
+import { interpreter, jit } from '../x86/accelerator.ts';
+import { createPc } from './pc.ts';
+
+/** What a host gives to a machine. */
+export interface ConsolePcHost {
+  readonly pace: Pace;
+  readonly random: Random;
+  /** Milliseconds since 1970, now. */
+  readonly epochMs: number;
+  /** The compiled runtime of the processor (src/x86/runtime). */
+  readonly runtime: WebAssembly.Module;
+}
+
+export interface ConsolePcOptions {
+  /** bzImage, ELF with PVH note or multiboot kernel. */
+  readonly kernel: Uint8Array;
+  /** What to call it in errors. */
+  readonly kernelName?: string;
+  /** Loaded one after the other as one initrd. */
+  readonly initrds: readonly Uint8Array[];
+  readonly commandLine: string;
+  readonly memoryBytes: number;
+  /** A CPUID model by name; undefined is the default one. */
+  readonly cpu?: string;
+  /** By name; undefined is the best one. */
+  readonly accelerator?: string;
+  readonly disks?: readonly BlockBackend[];
+  /** `virtio`: hvc0, with size and control port. `serial`: the 16550 at 0x3f8. */
+  readonly console: 'virtio' | 'serial';
+  /** Initial size of a virtio console. */
+  readonly consoleSize?: TerminalSize;
+  /** What the guest prints on the console. The bytes are valid during the call only. */
+  readonly output: (data: Uint8Array) => void;
+  /** A line, without its end, that the guest wrote to the port `org.daybreak.control`. */
+  readonly control?: (line: string) => void;
+  /** The isa-debug-exit device. */
+  readonly debugExit?: boolean;
+  /** A reset ends the machine instead of starting it again. */
+  readonly noReboot?: boolean;
+  readonly log: Log;
+}
+
+export interface MachineStats {
+  readonly instructions: number;
+  /** Further figures by name, for people. */
+  readonly details?: Readonly<Record<string, number | string>>;
+}
+
+export interface RunningMachine {
+  /** Bytes typed at the console. Kept until the guest takes them. */
+  input(data: Uint8Array): void;
+  resize(size: TerminalSize): void;
+  /** Never rejects. */
+  readonly ended: Promise<MachineEnd>;
+  /** Ends the machine as pulling the plug would. Idempotent. */
+  stop(): void;
+  stats(): MachineStats;
+}
+
+const CONTROL_PORT = 'org.daybreak.control';
+/** A control line is short; a guest that never ends one is cut. */
+const CONTROL_LINE_MAX = 4096;
+/** What waits to be typed may not grow without bound: a pasted file is fine, a stuck guest is not. */
+const INPUT_MAX = 1 << 20;
+/** How often a serial port that had no room is asked again. */
+const RETRY_MS = 20;
+
+const ACCELERATORS: Readonly<Record<string, typeof interpreter>> = { auto: jit, jit, interpreter };
+
+/** Rejects with a VmError when the machine cannot be made: a malformed kernel, an accelerator that is not known. */
+export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOptions): Promise<RunningMachine> {
+  const input = new Backlog();
+  let feed = (): void => {};
+  const virtio = options.console === 'virtio';
+  const pc = await createPc({
+    memoryBytes: options.memoryBytes,
+    accelerator: acceleratorFor(options, host.runtime),
+    pace: host.pace,
+    epochMs: host.epochMs,
+    entropy: host.random,
+    log: options.log,
+    serial: { write: (data) => virtio || options.output(data) },
+    disks: options.disks ?? [],
+    ...(virtio && {
+      console: {
+        port: { write: options.output, room: () => feed() },
+        cols: options.consoleSize?.columns ?? 80,
+        rows: options.consoleSize?.rows ?? 25,
+      },
+      ports: [{ name: CONTROL_PORT, write: lines(options.control ?? (() => {})) }],
+    }),
+    kernel: {
+      kernel: options.kernel,
+      name: options.kernelName ?? 'kernel',
+      initrd: options.initrds.length === 0 ? undefined : concatBytes(options.initrds.flatMap(padded)),
+      commandLine: options.commandLine,
+    },
+    ...(options.debugExit && { debugExit: true }),
+    ...(options.noReboot && { noReboot: true }),
+  });
+  const { machine } = pc;
+  const take = (data: Uint8Array): number => (pc.console ? pc.console.receive(0, data) : pc.serial.receive(data));
+  let retrying = false;
+  feed = () => {
+    input.feed(take);
+    // A serial port says nothing when it has room again: it is asked while bytes wait.
+    if (virtio || retrying || input.length === 0) return;
+    retrying = true;
+    void host.pace
+      .sleep(RETRY_MS, () => {})
+      .then(() => {
+        retrying = false;
+        machine.post(feed);
+      });
+  };
+  return {
+    input(data) {
+      input.push(data);
+      machine.post(feed);
+    },
+    resize: ({ columns, rows }) => machine.post(() => pc.console?.resize(columns, rows)),
+    ended: machine.run(),
+    stop: () => machine.end({ kind: 'stopped' }),
+    stats: () => ({ instructions: pc.vcpu.executed, details: pc.vcpu.counts }),
+  };
+}
+
+function acceleratorFor({ accelerator = 'auto', cpu }: ConsolePcOptions, runtime: WebAssembly.Module): Accelerator {
+  const make = Object.hasOwn(ACCELERATORS, accelerator) ? ACCELERATORS[accelerator] : undefined;
+  if (!make) throw new VmError('unsupported', `--accel ${accelerator}: not known here (known: jit, interpreter)`);
+  return make(runtime, cpu);
+}
+
+/** Archives that follow each other each begin at a multiple of four. */
+function padded(archive: Uint8Array, index: number, all: readonly Uint8Array[]): Uint8Array[] {
+  const last = index === all.length - 1;
+  return last || archive.length % 4 === 0 ? [archive] : [archive, new Uint8Array(4 - (archive.length % 4))];
+}
+
+/** Calls back with each line of a stream of bytes, without its end. */
+function lines(callback: (line: string) => void): (data: Uint8Array) => void {
+  let rest = '';
+  return (data) => {
+    const parts = (rest + latin1(data)).split('\n');
+    rest = parts.pop()!.slice(0, CONTROL_LINE_MAX);
+    for (const line of parts) callback(line.slice(0, CONTROL_LINE_MAX));
+  };
+}
+
+/** Browsers do not decode memory that may be shared, as the guest's may. */
+function latin1(data: Uint8Array): string {
+  return new TextDecoder('latin1').decode(data.slice());
+}
+
+/** Typed bytes that the guest has not taken yet. */
+class Backlog {
+  #chunks: Uint8Array[] = [];
+  length = 0;
+
+  push(data: Uint8Array): void {
+    if (this.length + data.length > INPUT_MAX) return;
+    this.#chunks.push(data.slice());
+    this.length += data.length;
+  }
+
+  feed(take: (data: Uint8Array) => number): void {
+    for (let chunk = this.#chunks[0]; chunk; chunk = this.#chunks[0]) {
+      const taken = take(chunk);
+      this.length -= taken;
+      if (taken < chunk.length) {
+        this.#chunks[0] = chunk.subarray(taken);
+        return;
+      }
+      this.#chunks.shift();
+    }
+  }
+}
