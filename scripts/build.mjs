@@ -1,5 +1,5 @@
-// Makes dist/: the bundled command line and, where it exists, the engine's compiled runtime. Does nothing when dist/ is newer
-// than all sources, unless told `--force`.
+// Makes dist/: the bundled command line, the page in dist/web and, where it exists, the engine's compiled runtime. Does nothing when
+// dist/ is newer than all sources, unless told `--force`.
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,27 @@ function newest(path) {
     .reduce((latest, name) => Math.max(latest, newest(join(path, name))), found.mtimeMs);
 }
 
+/** dist/web: all that a web server needs to offer the page. Whole in itself: packages are bundled, with their licences beside. */
+async function buildPage(bundle) {
+  const to = join(root, 'dist/web');
+  mkdirSync(to, { recursive: true });
+  await bundle({
+    absWorkingDir: root,
+    entryPoints: ['src/web/page.ts', 'src/web/worker.ts', 'src/web/page.css'],
+    outdir: to,
+    bundle: true,
+    platform: 'browser',
+    format: 'esm',
+    target: 'es2023',
+    minify: true,
+    sourcemap: 'linked',
+    logLevel: 'warning',
+  });
+  copyFileSync(join(root, 'src/web/index.html'), join(to, 'index.html'));
+  copyFileSync(join(root, 'node_modules/@xterm/xterm/LICENSE'), join(to, 'xterm.LICENSE.txt'));
+  if (existsSync(runtime)) copyFileSync(join(root, 'build/runtime.wasm'), join(to, 'runtime.wasm'));
+}
+
 export async function build(force = false) {
   const inputs = ['src', 'scripts', 'package.json', 'package-lock.json'].map((name) => newest(join(root, name)));
   if (!force && existsSync(output) && statSync(output).mtimeMs > Math.max(...inputs)) return;
@@ -27,6 +48,7 @@ export async function build(force = false) {
     copyFileSync(join(root, 'build/runtime.wasm'), join(root, 'dist/runtime.wasm'));
   }
   const { build: bundle } = await import('esbuild');
+  await buildPage(bundle);
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   // The command line comes last: it is what says that all is up to date. Packages stay outside, as npm installed them.
   await bundle({

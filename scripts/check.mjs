@@ -11,6 +11,7 @@ const STEPS = [
   ['format', 'oxfmt/bin/oxfmt', '--check', '.'],
   ['lint', 'oxlint/bin/oxlint', '--deny-warnings'],
   ['types: core', 'typescript/bin/tsc', '-p', 'tsconfig.json'],
+  ['types: page', 'typescript/bin/tsc', '-p', 'tsconfig.web.json'],
   ['types: node and tests', 'typescript/bin/tsc', '-p', 'tsconfig.node.json'],
   ['dead code', 'knip/bin/knip.js'],
 ];

@@ -1,6 +1,7 @@
 /** Reading of options that several verbs have. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { VmError } from '../base/errors.ts';
+import { memoryBytes, MEMORY_EXPECTED } from '../base/memory-size.ts';
 
 type Options = NonNullable<ParseArgsConfig['options']>;
 
@@ -24,15 +25,10 @@ export function parseVerb(verb: string, args: readonly string[], options: Option
   }
 }
 
-const UNITS: Record<string, number> = { '': 2 ** 20, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
-
-/** `512` (MiB), `512M`, `2G` in bytes. Throws VmError `usage` when it is none or out of range. */
+/** A size of guest memory in bytes. Throws VmError `usage` when it is none or out of range. */
 export function parseMemory(text: string): number {
-  const match = /^(\d+)\s*([kmg]?)(?:i?b)?$/i.exec(text);
-  const bytes = match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : Number.NaN;
-  if (!Number.isSafeInteger(bytes) || bytes < 16 * 2 ** 20 || bytes > 3 * 2 ** 30) {
-    throw new VmError('usage', `--memory ${text}: expected a size from 16 (MiB) to 3G, for example 512 or 2G`);
-  }
+  const bytes = memoryBytes(text);
+  if (bytes === undefined) throw new VmError('usage', `--memory ${text}: ${MEMORY_EXPECTED}`);
   return bytes;
 }
 

@@ -70,4 +70,4 @@ describe('the documents', () => {
 });
 
 /** Folders that git does not keep while they have no files. */
-const EMPTY = new Set(['net/', 'browser/', 'server/', 'web/']);
+const EMPTY = new Set(['net/', 'server/']);

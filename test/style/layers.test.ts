@@ -24,7 +24,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Packages that ship with the product, and the one folder that each serves. */
-const PACKAGES: Readonly<Record<string, string>> = { fzstd: 'storage', 'xz-decompress': 'storage', openpgp: 'snapshots' };
+const PACKAGES: Readonly<Record<string, string>> = {
+  fzstd: 'storage',
+  'xz-decompress': 'storage',
+  openpgp: 'snapshots',
+  '@xterm/xterm': 'web',
+  '@xterm/addon-fit': 'web',
+};
 
 /** Folders that know the host they run on. */
 const ON_NODE = ['node', 'cli', 'server'];
