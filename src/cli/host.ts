@@ -1,5 +1,6 @@
 /** What the command line takes from this process and hands on: nothing below it looks at `process`. */
 import { homedir } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import type { Log } from '../base/log.ts';
 import { NodeClock } from '../node/clock.ts';
 import { NodeFetch } from '../node/fetch.ts';
@@ -28,6 +29,8 @@ export interface Host {
   /** Armoured OpenPGP keys that may sign Debian's archive, besides those of this system. */
   readonly archiveKeys: string;
   readonly startMachine: StartMachine;
+  /** The built page (dist/web). */
+  readonly pageDirectory: string;
   /** Aborted by SIGINT, SIGTERM, SIGHUP; `reason` is the signal's name. */
   readonly signal: AbortSignal;
 }
@@ -52,6 +55,7 @@ export function nodeHost(signal: AbortSignal): Host {
     stateDirectory: xdgDirectory(env['XDG_STATE_HOME'], `${homedir()}/.local/state`),
     archiveKeys: DEBIAN_ARCHIVE_KEYS,
     startMachine,
+    pageDirectory: fileURLToPath(new URL('web', import.meta.url)),
     signal,
   };
 }

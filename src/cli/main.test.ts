@@ -26,7 +26,7 @@ describe('the command line', () => {
   });
 
   test('each verb has help of its own', async () => {
-    for (const verb of ['try', 'boot']) {
+    for (const verb of ['try', 'boot', 'serve']) {
       const { host, terminal } = testHost(directory);
       expect(await main(host, [verb, '--help'])).toBe(0);
       expect(terminal.output).toContain(`Usage: daybreak ${verb}`);
@@ -46,9 +46,33 @@ describe('the command line', () => {
     [['boot', 'x']],
     [['boot', '--kernel', 'x', '--serial', 'pigeon']],
     [['boot', '--what']],
+    [['serve', '--port', 'front']],
+    [['serve', '--port', '65536']],
+    [['serve', 'a', 'b']],
   ])('%j is wrong usage: 2', async (args) => {
     const { host } = testHost(directory);
     expect(await main(host, args)).toBe(2);
+  });
+});
+
+describe('serve', () => {
+  test('prints the address, offers the page and the directory until interrupted', async () => {
+    const { host, terminal, abort } = testHost(directory);
+    writeFileSync(join(directory, 'index.html'), 'the page');
+    writeFileSync(join(directory, 'served'), 'a file');
+    const running = main(host, ['serve', '--port', '0', directory]);
+    await expect.poll(() => terminal.output).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/\n$/);
+    const url = terminal.output.trim();
+    expect(await (await fetch(url)).text()).toBe('the page');
+    expect(await (await fetch(`${url}files/served`)).text()).toBe('a file');
+    abort.abort('SIGINT');
+    expect(await running).toBe(128 + 2);
+  });
+
+  test('says which directory is missing', async () => {
+    const { host, errors } = testHost(directory);
+    expect(await main(host, ['serve', '--port', '0', join(directory, 'nowhere')])).toBe(1);
+    expect(errors.text).toContain('nowhere');
   });
 });
 

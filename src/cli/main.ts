@@ -4,6 +4,7 @@ import { VmError } from '../base/errors.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_OURS, EXIT_SIGNAL, EXIT_USAGE } from './exit-codes.ts';
 import { nodeHost, type Host } from './host.ts';
 import { BOOT_HELP, bootVerb } from './verbs/boot.ts';
+import { SERVE_HELP, serveVerb } from './verbs/serve.ts';
 import { TRY_HELP, tryVerb } from './verbs/try.ts';
 
 const HELP = `Daybreak: try today's build of an operating system in a virtual machine of its own.
@@ -13,6 +14,7 @@ Usage: daybreak VERB [options]
 Verbs:
   try debian      today's Debian unstable, in a shell; nothing of it stays
   boot            start a kernel of your own
+  serve           offer the page that runs machines in a browser
   help VERB       more about a verb
   version         print the version
 
@@ -25,6 +27,7 @@ declare const DAYBREAK_VERSION: string | undefined;
 const VERBS: Record<string, { run: (host: Host, args: readonly string[]) => Promise<number>; help: string }> = {
   try: { run: tryVerb, help: TRY_HELP },
   boot: { run: bootVerb, help: BOOT_HELP },
+  serve: { run: serveVerb, help: SERVE_HELP },
 };
 
 export async function main(host: Host, args: readonly string[]): Promise<number> {

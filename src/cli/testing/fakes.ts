@@ -159,6 +159,7 @@ export function testHost(
       setTimeout(() => script(machine), 0);
       return machine;
     },
+    pageDirectory: directory,
     signal: abort.signal,
   };
   return { host, terminal, errors, abort };
