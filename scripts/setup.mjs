@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findChromium } from './devtools.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const quiet = process.argv.includes('--quiet');
@@ -28,9 +29,11 @@ const TEST_TOOLS = [
   { program: 'zstd', package: 'zstd', purpose: 'archives in zstd' },
   { program: 'lz4', package: 'lz4', purpose: 'kernels in lz4' },
   { program: 'lzop', package: 'lzop', purpose: 'kernels in lzo' },
+  { program: 'chromium', found: findChromium, package: 'chromium', purpose: 'the page in a browser' },
 ];
 
-function has({ program, file }) {
+function has({ program, file, found }) {
+  if (found) return found() !== undefined;
   if (file) return existsSync(file);
   return (process.env.PATH ?? '').split(':').some((directory) => directory && existsSync(join(directory, program)));
 }

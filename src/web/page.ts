@@ -1,6 +1,7 @@
 /**
  * The page: a form that says what machine to start, then its console. Whatever the machine tells is also an event
- * `daybreak` on the document, whose `detail` is a message of protocol.ts, for whoever puts the page to use.
+ * `daybreak` on the document, whose `detail` is a message of protocol.ts, for whoever puts the page to use. What keeps it
+ * from being made is told as `ended`, too.
  */
 import { BrowserFetch } from '../browser/fetch.ts';
 import { missingFeatures } from '../browser/wasm-features.ts';
@@ -56,7 +57,7 @@ class Page {
     const missing = missingFeatures((module) => WebAssembly.validate(module));
     if (missing.length > 0) {
       const list = missing.map(({ name, since }) => `${name} (${since})`).join('\n');
-      this.#complain(`This browser cannot run the machine. Its WebAssembly lacks:\n${list}`);
+      this.#fail(new Error(`This browser cannot run the machine. Its WebAssembly lacks:\n${list}`));
       this.#start.disabled = true;
       return;
     }
@@ -89,7 +90,7 @@ class Page {
 
   /** Files that were chosen go before addresses. */
   #sources(name: 'kernel' | 'initrd'): Source[] {
-    const { files } = element(name, HTMLInputElement);
+    const { files } = element(`${name}-file`, HTMLInputElement);
     if (files && files.length > 0) return [...files];
     return this.#field(name)
       .value.split(/\s+/)
@@ -145,13 +146,13 @@ class Page {
         this.#stop.hidden = true;
         this.#settings.hidden = false;
         this.#settings.focus();
-        if (message.kind === 'failed') this.#complain(endWords(message));
-        this.#say(`${message.kind === 'failed' ? 'Ended.' : endWords(message)}${this.#sum()}`);
+        if (message.kind === 'failed') this.#complain(message.message);
+        this.#say(`${endWords(message)}${this.#sum()}`);
         break;
       case 'control':
         break;
     }
-    document.dispatchEvent(new CustomEvent('daybreak', { detail: message }));
+    this.#tell(message);
   }
 
   #sum(): string {
@@ -169,7 +170,7 @@ class Page {
     this.#settings.hidden = true;
     this.#form.hidden = false;
     this.#say('Ready.');
-    this.#start.focus();
+    element('kernel-file', HTMLInputElement).focus();
   }
 
   #showConsole(): void {
@@ -197,8 +198,15 @@ class Page {
     this.#problem.hidden = false;
   }
 
+  /** There is no machine, and why. */
   #fail(error: unknown): void {
-    this.#complain(error instanceof Error ? error.message : String(error));
+    const message = error instanceof Error ? error.message : String(error);
+    this.#complain(message);
+    this.#tell({ type: 'ended', kind: 'failed', message });
+  }
+
+  #tell(message: FromWorker): void {
+    document.dispatchEvent(new CustomEvent('daybreak', { detail: message }));
   }
 }
 

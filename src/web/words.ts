@@ -1,7 +1,7 @@
 /** What the page says about a machine. */
 import type { EndMessage, FiguresMessage } from './protocol.ts';
 
-/** How it ended, for people. */
+/** How it ended, for people. What went wrong is said elsewhere. */
 export function endWords(end: EndMessage): string {
   switch (end.kind) {
     case 'poweroff':
@@ -13,7 +13,7 @@ export function endWords(end: EndMessage): string {
     case 'debug-exit':
       return `The machine ended by debug exit with ${end.value}.`;
     case 'failed':
-      return `The machine failed: ${end.message}`;
+      return 'The machine failed.';
   }
 }
 
