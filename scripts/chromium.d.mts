@@ -24,4 +24,4 @@ export function bootInPage(
   base: string,
   boot: PageBoot,
   output: (text: string) => void,
-): Promise<{ page: Tab; end: Promise<{ ended: EndMessage; figures: FiguresMessage | undefined }> }>;
+): Promise<{ page: Tab; end: Promise<{ ended: EndMessage; figures: FiguresMessage | undefined; control: string[] }> }>;

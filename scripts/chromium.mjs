@@ -35,15 +35,17 @@ export function openPage(browser, url, told) {
 
 /**
  * Boots files of this computer in the page at `base`: chosen in its form, then Start. Answers how it ended: the messages
- * `ended` and the last `figures`.
+ * `ended` and the last `figures`, and all lines on the control port.
  * @param options kernel, initrds: paths; query: other settings, as the page's address has them
  */
 export async function bootInPage(browser, base, { kernel, initrds = [], query = {} }, output) {
+  const control = [];
   let figures;
   let early;
   let ended = (message) => (early = message);
   const page = await openPage(browser, `${base}?${new URLSearchParams(query)}`, (message) => {
     if (message.type === 'output') output(message.text);
+    else if (message.type === 'control') control.push(message.line);
     else if (message.type === 'figures') figures = message;
     else if (message.type === 'ended') ended(message);
   });
@@ -58,7 +60,7 @@ export async function bootInPage(browser, base, { kernel, initrds = [], query = 
   if (early) throw new Error(early.message);
   const end = new Promise((found) => (ended = found));
   await page.evaluate(`document.getElementById('start').click()`);
-  return { page, end: Promise.race([end.then((how) => ({ ended: how, figures })), page.crash]) };
+  return { page, end: Promise.race([end.then((how) => ({ ended: how, figures, control })), page.crash]) };
 }
 
 function statusOf(ended) {

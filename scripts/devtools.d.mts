@@ -15,6 +15,8 @@ export interface Tab {
   evaluate(expression: string): Promise<unknown>;
   /** Types text as a keyboard would. */
   type(text: string): Promise<void>;
+  /** Makes the window this large, in CSS pixels. */
+  resize(width: number, height: number): Promise<void>;
   /** A PNG of what the page shows. */
   screenshot(): Promise<Uint8Array>;
   close(): Promise<void>;

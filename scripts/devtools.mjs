@@ -204,6 +204,11 @@ class Tab {
     }
   }
 
+  /** Makes the window this large, in CSS pixels. */
+  async resize(width, height) {
+    await this.send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false });
+  }
+
   /** A PNG of what the page shows. */
   async screenshot() {
     const { data } = await this.send('Page.captureScreenshot', { format: 'png' });

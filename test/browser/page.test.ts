@@ -1,6 +1,7 @@
 /** The page in headless Chromium, with the same machine in Node beside it. */
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, type TestContext } from 'vitest';
 import { bootInPage, openPage, type PageBoot, type Told } from '../../scripts/chromium.mjs';
+import type { Tab } from '../../scripts/devtools.mjs';
 import { sha256 } from '../../src/base/sha256.ts';
 import { boot } from '../boot/daybreak.ts';
 import { openSuite } from '../boot/debian.ts';
@@ -16,20 +17,28 @@ const chromium = withChromium(() => scratch.directory);
 const TIMEOUT_MS = 300_000;
 const ROUNDS = 3_000_000;
 
-/** Boots in the page; answers all that it printed and how it ended. `seen` is told what it has printed so far. */
-async function bootToEnd(options: PageBoot, seen: (output: string, type: (text: string) => void) => void = () => {}) {
+/** Boots in the page; answers all that it printed and how it ended. Does `react` once, when `seen` has been printed. */
+async function bootToEnd(options: PageBoot, seen?: string, react?: (page: Tab) => Promise<void>) {
   let output = '';
-  let typed = Promise.resolve();
-  const running = await bootInPage(chromium.browser, chromium.url, options, (text) => {
+  let notice = (): void => {};
+  const noticed = new Promise<void>((resolve) => (notice = resolve));
+  const { page, end } = await bootInPage(chromium.browser, chromium.url, options, (text) => {
     output += text;
-    seen(output, (keys) => {
-      typed = typed.then(() => running.page.type(keys));
-    });
+    if (seen !== undefined && output.includes(seen)) notice();
   });
-  const { ended, figures } = await running.end;
-  await typed;
-  await running.page.close();
-  return { output, ended, figures };
+  if (react) await Promise.race([noticed.then(() => react(page)), end]);
+  const how = await end;
+  await page.close();
+  return { output, ...how };
+}
+
+/** Debian's kernel for clouds and an initrd that runs `script`. */
+async function debian(context: TestContext, name: string, script: string): Promise<Pick<PageBoot, 'kernel' | 'initrds'>> {
+  const { kernel, busybox } = await fetched(context, async () => {
+    const suite = await openSuite('sid');
+    return { kernel: (await suite.kernel('linux-image-cloud-amd64')).vmlinuz.path, busybox: (await suite.busybox()).data };
+  });
+  return { kernel, initrds: [scratch.write(name, await initramfs(busybox, script))] };
 }
 
 /** Opens the page at an address that starts a machine, or that cannot; answers its first `ended`. */
@@ -61,29 +70,44 @@ describe.skipIf(noChromium !== undefined)('the page in Chromium', { timeout: TIM
   });
 
   test('boots Debian’s kernel to userland, and takes what is typed in its terminal', async (context) => {
-    const { path, busybox } = await fetched(context, async () => {
-      const suite = await openSuite('sid');
-      return { path: (await suite.kernel('linux-image-cloud-amd64')).vmlinuz.path, busybox: (await suite.busybox()).data };
-    });
-    const script = `echo "SUM $(sha256sum < /bin/busybox)"
+    const script = `echo "SUM $(seq 100000 | sha256sum)"
 echo "WHAT IS IT?"
 read answer
 echo "IT IS $answer"
 poweroff -f
 `;
-    const initrd = scratch.write('typed.cpio', await initramfs(busybox, script));
-    let asked = false;
+    const files = await debian(context, 'typed.cpio', script);
     const query = { append: 'console=ttyS0 panic=-1', 'no-reboot': '1' };
-    const { output, ended, figures } = await bootToEnd({ kernel: path, initrds: [initrd], query }, (text, type) => {
-      if (asked || !text.includes('WHAT IS IT?')) return;
-      asked = true;
-      type('a tab\n');
-    });
-    expect(output).toContain(`SUM ${await sha256(busybox)}`);
+    const { output, ended, figures } = await bootToEnd({ ...files, query }, 'WHAT IS IT?', (page) => page.type('a tab\n'));
+    const numbers = Array.from({ length: 100_000 }, (_, n) => `${n + 1}\n`).join('');
+    expect(output).toContain(`SUM ${await sha256(new TextEncoder().encode(numbers))}`);
     expect(output).toContain('IT IS a tab\r\n');
     expect(output.split('\n').filter((line) => COMPLAINTS.test(line))).toEqual([]);
     expect(ended).toEqual({ type: 'ended', kind: 'poweroff' });
     expect(figures!.details['decoded']).toBeGreaterThan(10_000);
+  });
+
+  test('a virtio console knows the size of the terminal, also when the window changes; control lines come out', async (context) => {
+    const script = `for port in /sys/class/virtio-ports/*; do
+  [ "$(cat $port/name)" = org.daybreak.control ] && echo "hello page" > /dev/\${port##*/}
+done
+was=$(stty size < /dev/hvc0)
+echo "SIZE $was."
+while [ "$(stty size < /dev/hvc0)" = "$was" ]; do sleep 0.1; done
+echo "NOW $(stty size < /dev/hvc0)."
+poweroff -f
+`;
+    const files = await debian(context, 'sized.cpio', script);
+    const query = { console: 'virtio', append: 'console=hvc0 panic=-1 quiet', 'no-reboot': '1' };
+    const { output, ended, control } = await bootToEnd({ ...files, query }, 'SIZE', (page) => page.resize(1200, 900));
+    const [, before, after] = /SIZE (\d+ \d+)\.[^]*NOW (\d+ \d+)\./.exec(output) ?? [];
+    const [rows, columns] = before!.split(' ').map(Number);
+    const [moreRows, moreColumns] = after!.split(' ').map(Number);
+    expect(rows).toBeGreaterThan(10);
+    expect(moreRows).toBeGreaterThan(rows!);
+    expect(moreColumns).toBeGreaterThan(columns!);
+    expect(control).toEqual(['hello page']);
+    expect(ended).toEqual({ type: 'ended', kind: 'poweroff' });
   });
 
   test('starts by itself what its address names', async () => {
@@ -97,14 +121,22 @@ poweroff -f
     await page.close();
   });
 
-  test('stops a guest that never ends', async () => {
+  test('is used from the keyboard: Ctrl+F6 goes between terminal and buttons, and Enter stops a guest that never ends', async () => {
     const kernel = scratch.write('endless', endlessProgram());
-    const { page, end } = await bootInPage(chromium.browser, chromium.url, { kernel, query: { memory: '16' } }, () => {
-      void page.evaluate(`document.getElementById('stop').click()`);
-    });
+    let begin = (): void => {};
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const { page, end } = await bootInPage(chromium.browser, chromium.url, { kernel, query: { memory: '16' } }, begin);
+    await begun;
+    const switchPane = `document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'F6', ctrlKey: true, bubbles: true, cancelable: true }));
+      document.activeElement.id || document.activeElement.className`;
+    expect(await page.evaluate('document.activeElement.className')).toBe('xterm-helper-textarea');
+    expect(await page.evaluate(switchPane)).toBe('stop');
+    expect(await page.evaluate(switchPane)).toBe('xterm-helper-textarea');
+    expect(await page.evaluate(switchPane)).toBe('stop');
+    await page.type('\n');
     expect((await end).ended).toEqual({ type: 'ended', kind: 'stopped' });
-    // Another machine can be started afterwards.
-    expect(await page.evaluate(`document.getElementById('settings').checkVisibility()`)).toBe(true);
+    // From here another machine can be started.
+    expect(await page.evaluate('document.activeElement.id')).toBe('settings');
     await page.close();
   });
 
