@@ -60,7 +60,10 @@ export async function bootInPage(browser, base, { kernel, initrds = [], query = 
   if (early) throw new Error(early.message);
   const end = new Promise((found) => (ended = found));
   await page.evaluate(`document.getElementById('start').click()`);
-  return { page, end: Promise.race([end.then((how) => ({ ended: how, figures, control })), page.crash]) };
+  const outcome = Promise.race([end.then((how) => ({ ended: how, figures, control })), page.crash]);
+  // Who ends the browser need not wait for it.
+  outcome.catch(() => {});
+  return { page, end: outcome };
 }
 
 function statusOf(ended) {

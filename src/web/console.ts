@@ -13,8 +13,8 @@ export interface ConsoleListener {
 const isLeaveKey = ({ key, ctrlKey }: KeyboardEvent): boolean => key === 'F6' && ctrlKey;
 
 export class Console {
+  /** The cursor does not blink: that would keep the browser drawing, at ten times what an idle machine costs. */
   readonly #terminal = new Terminal({
-    cursorBlink: true,
     scrollback: 10_000,
     fontFamily: 'ui-monospace, Menlo, Consolas, monospace',
     fontSize: 14,

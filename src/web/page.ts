@@ -135,7 +135,7 @@ class Page {
         this.#console?.write(message.data);
         break;
       case 'figures':
-        this.#say(figureWords(message, this.#figures));
+        this.#say(figureWords(message, this.#figures), 'off');
         this.#figures = message;
         break;
       case 'log':
@@ -161,7 +161,7 @@ class Page {
 
   #progress(source: Source, got: number, of: number | undefined): void {
     const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-    this.#say(`Loading ${nameOf(source)}: ${mib(got)}${of === undefined ? '' : ` of ${mib(of)}`}`);
+    this.#say(`Loading ${nameOf(source)}: ${mib(got)}${of === undefined ? '' : ` of ${mib(of)}`}`, 'off');
   }
 
   #showForm(): void {
@@ -189,7 +189,9 @@ class Page {
     this.#say('Loading…');
   }
 
-  #say(text: string): void {
+  /** `live`: whether a screen reader is to say it, too. What changes each second is not worth that. */
+  #say(text: string, live: 'polite' | 'off' = 'polite'): void {
+    this.#status.ariaLive = live;
     this.#status.textContent = text;
   }
 
