@@ -78,7 +78,11 @@ function program(setter: readonly number[], part: number): readonly number[] {
   consumers().forEach((consumer, n) => {
     if (n % 2 !== part) return;
     a.put(0x48, 0x8b, 0x06, 0x48, 0x8b, 0x4e, 0x08); // mov rax,[rsi]; mov rcx,[rsi+8]
-    a.put(...BEFORE[(n >> 1) % BEFORE.length]!, ...setter, ...consumer);
+    a.put(...BEFORE[(n >> 1) % BEFORE.length]!);
+    // A way that joins: what the flags were is not known then.
+    if (n % 3 === 0) a.put(0x78, 0x02, 0xff, 0xc2); // js over inc edx
+    if (n % 3 === 1) a.put(0x78, 0x01, 0x90); // js over nop
+    a.put(...setter, ...consumer);
     a.put(0x4c, 0x31, 0x07, 0x48, 0x31, 0x47, 0x08, 0x49, 0x0f, 0xba, 0xf8, 0x20); // xor [rdi],r8; xor [rdi+8],rax; btc r8,32
   });
   a.put(0x48, 0x83, 0xc6, 0x18, 0x48, 0x83, 0xc7, 0x10, 0x41, 0xff, 0xcc); // add rsi,24; add rdi,16; dec r12d
