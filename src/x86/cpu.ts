@@ -258,7 +258,9 @@ export class Cpu implements VCpu {
         this.#link();
         return true;
       case L.EXIT_HOT:
-        this.engine.compiler!.hot(this.state.u32(L.EXIT_RECORD));
+        // A jump within its page came here: the code TLB, which the compiler reads, may have lost it.
+        engine.lookup(this.next);
+        engine.compiler!.hot(this.state.u32(L.EXIT_RECORD));
         return true;
       default:
         return true;

@@ -118,7 +118,6 @@ export class Engine {
       tlbMisses: count(L.COUNT_TLB_MISSES),
       invalidations: count(L.COUNT_INVALIDATIONS),
       compiled: count(L.COUNT_COMPILED) / L.RECORD_BYTES,
-      entered: count(L.COUNT_ENTERED),
       ...this.compiler?.counts,
     };
   }

@@ -70,7 +70,7 @@ export class Compiler {
   /** Records that regions of the queue begin at, and whether they have been heard of while they wait. */
   readonly #waiting = new Map<number, boolean>();
   readonly #free: number[] = [];
-  #nextHandler: number;
+  #nextHandler = L.H_COMPILED;
   /** Regions by RAM page. */
   readonly #byPage = new Map<number, Set<Compiled>>();
   readonly counts: CompilerCounts = { regions: 0, modules: 0, bytes: 0, steps: 0, dropped: 0, findMs: 0, emitMs: 0, moduleMs: 0 };
@@ -87,7 +87,6 @@ export class Compiler {
       },
       this.#traits,
     );
-    this.#nextHandler = host.table.length;
     host.table.grow(HANDLERS - host.table.length);
     host.state.setU32(L.HOT, options.threshold);
   }

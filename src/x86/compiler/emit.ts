@@ -161,26 +161,28 @@ class RegionEmitter implements Surroundings {
     b.set(this.#at, record);
     b.set(this.#limit, b.op('i32.sub', deadline, b.i32(most)));
     b.set(this.#base, b.load('i64.load', zero, L.PAGE_BASE));
-    const note = b.load('i32.load', b.op('i32.shr_u', record, b.i32(3)), L.NOTES_BASE);
-    b.set(this.#entry, b.op('i32.and', b.op('i32.shr_u', note, b.i32(16)), b.i32(0xff)));
+    if (this.#region.entries.length > 1) {
+      const note = b.load('i32.load', b.op('i32.shr_u', record, b.i32(3)), L.NOTES_BASE);
+      b.set(this.#entry, b.op('i32.and', b.op('i32.shr_u', note, b.i32(16)), b.i32(0xff)));
+    }
     this.#region.entries.forEach((at, n) => {
       const delta = at & ~0xfff;
       if (delta === 0) return;
       b.if(b.op('i32.eq', b.get(this.#entry), b.i32(n)), () => b.set(this.#base, b.op('i64.sub', b.get(this.#base), b.i64(delta))));
     });
     for (const [number, variable] of this.#gprs) b.set(variable, b.load('i64.load', zero, L.GPR + number * 8));
+    if (this.#flow.entries.some((node) => this.#flagsLive[node])) this.flags.receive();
     if (this.#tlbRead) b.set(this.#tlbRead, b.load('i32.load', zero, L.TLB_READ));
     if (this.#tlbWrite) b.set(this.#tlbWrite, b.load('i32.load', zero, L.TLB_WRITE));
   }
 
   #flush(): void {
     const { b } = this;
-    const count = (address: number, more: Node): void =>
-      b.store('i64.store', b.i32(0), b.op('i64.add', b.load('i64.load', b.i32(0), address), more), address);
-    count(L.COUNT_COMPILED, b.op('i64.extend_i32_u', b.op('i32.sub', b.get(this.#at), b.params[0]!)));
-    count(L.COUNT_ENTERED, b.i64(1));
+    const zero = b.i32(0);
+    const done = b.op('i64.extend_i32_u', b.op('i32.sub', b.get(this.#at), b.params[0]!));
+    b.store('i64.store', zero, b.op('i64.add', b.load('i64.load', zero, L.COUNT_COMPILED), done), L.COUNT_COMPILED);
     for (const number of this.#written) b.store('i64.store', b.i32(0), b.get(this.#gprs.get(number)!), L.GPR + number * 8);
-    b.if(b.get(this.flags.kind), () => b.call(this.#callees['storeFlags']!, ...this.flags.arguments()));
+    this.flags.pass();
   }
 
   // Structure
@@ -213,6 +215,7 @@ class RegionEmitter implements Surroundings {
   #contents(node: number): void {
     const { b } = this;
     if (node === 0) {
+      if (this.#flow.entries.length === 1) return b.br(this.#labels.get(this.#flow.entries[0]!)!);
       b.brTable(
         this.#flow.entries.map((entry) => this.#labels.get(entry)!),
         b.get(this.#entry),

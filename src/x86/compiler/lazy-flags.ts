@@ -61,6 +61,24 @@ export class LazyFlags {
     return [builder.get(this.kind), builder.get(this.#a), builder.get(this.#b)];
   }
 
+  /** Takes over what other compiled code has left in the state. */
+  receive(): void {
+    const b = this.#builder;
+    const zero = b.i32(0);
+    b.set(this.kind, b.load('i32.load', zero, L.LAZY_KIND));
+    b.set(this.#a, b.load('i64.load', zero, L.LAZY_A));
+    b.set(this.#b, b.load('i64.load', zero, L.LAZY_B));
+  }
+
+  /** Leaves what the variables tell in the state. */
+  pass(): void {
+    const b = this.#builder;
+    const zero = b.i32(0);
+    b.store('i32.store', zero, b.get(this.kind), L.LAZY_KIND);
+    b.store('i64.store', zero, b.get(this.#a), L.LAZY_A);
+    b.store('i64.store', zero, b.get(this.#b), L.LAZY_B);
+  }
+
   /** The flags are where the interpreter has them. */
   inMemory(): void {
     this.set(L.LAZY_MEMORY);

@@ -14,7 +14,7 @@ const MOST_BLOCKS = 64;
 /** Instructions of a block: their number has to fit an exit's target, see leaveAt. */
 const MOST_IN_BLOCK = 31;
 /** Instructions of a function that is compiled into each caller's region. */
-const MOST_IN_LEAF = 16;
+const MOST_IN_LEAF = 40;
 const MOST_PAGES = 8;
 /** Entries have numbers of one byte. */
 const MOST_ENTRIES = 200;

@@ -20,6 +20,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   stackAddress: { params: ['i64', 'i32', 'i32'], results: ['i64'] },
   selectTlb: { params: [], results: [] },
   storeFlags: { params: ['i32', 'i64', 'i64'], results: [] },
+  settleFlags: { params: [], results: [] },
   refind: { params: ['i64'], results: ['i32'] },
   crossing: { params: ['i32'], results: ['i32'] },
   timeStamp: { params: ['i32'], results: ['i64'] },
@@ -158,23 +159,31 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     });
   };
 
-  /** Takes the way from `counted` to `target` off the budget; leaves when it is used up. */
-  const charge = (b: FunctionBuilder, target: Node, counted: Node): void => {
+  const nothing = (): void => {};
+
+  /** Takes the way from `counted` to `target` off the budget; leaves, after `settle`, when it is used up. */
+  const charge = (b: FunctionBuilder, target: Node, counted: Node, settle = nothing): void => {
     const deadline = b.op('i32.add', load32(b, L.DEADLINE), b.op('i32.sub', target, counted));
     store32(b, L.DEADLINE, deadline);
     b.if(b.op('i32.lt_s', b.op('i32.sub', deadline, target), b.i32(RUN_LIMIT * L.RECORD_BYTES)), () => {
+      settle();
       b.returnCall(exit, target, b.i32(L.EXIT_BUDGET));
     });
   };
 
   /**
    * Goes to a record: `counted` is the address up to which records have been executed. The budget is kept as the
-   * address where it would end in straight-line execution, so a jump only moves it.
+   * address where it would end in straight-line execution, so a jump only moves it. `settle` comes before anything that
+   * is not compiled code.
    */
-  const land = (b: FunctionBuilder, target: Node, counted: Node): void => {
-    charge(b, target, counted);
-    warm(b, target);
-    dispatch(b, target);
+  const land = (b: FunctionBuilder, target: Node, counted: Node, settle = nothing): void => {
+    charge(b, target, counted, settle);
+    const handler = b.load('i32.load16_u', target);
+    b.if(b.op('i32.lt_u', handler, b.i32(L.H_COMPILED)), () => {
+      settle();
+      warm(b, target);
+    });
+    b.returnCallIndirect(handlerType, [target], handler);
   };
   const after = (b: FunctionBuilder, record: Node): Node => b.op('i32.add', record, b.i32(L.RECORD_BYTES));
 
@@ -206,17 +215,19 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     dispatch(b, record);
   });
 
-  // For compiled code
+  // For compiled code: its flags may be on their way
 
+  const settleFlags = (b: FunctionBuilder) => (): void => void b.call(callees['settleFlags']!);
   const jumpFrom = define('leaveTo', { params: ['i32', 'i64'], results: ['i32'] }, (b) => {
     const [counted, address] = b.params as [Node, Node];
     const target = lookUp(b, address);
     b.if(b.op('i32.eqz', target), () => {
+      settleFlags(b)();
       store64(b, L.NEXT, address);
       store32(b, L.EXIT_RECORD, counted);
       b.return(b.i32(L.EXIT_LOOKUP));
     });
-    land(b, target, counted);
+    land(b, target, counted, settleFlags(b));
   });
   module.exportFunction('leaveTo', jumpFrom);
 
@@ -224,13 +235,14 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     'leaveHere',
     define('leaveHere', { params: ['i32', 'i32'], results: ['i32'] }, (b) => {
       const [counted, target] = b.params as [Node, Node];
-      land(b, target, counted);
+      land(b, target, counted, settleFlags(b));
     }),
   );
 
   /** Dispatches to the handler that interprets a record, also where compiled code begins. */
   const interpret = define('interpret', HANDLER, (b) => {
     const [record] = b.params as [Node];
+    settleFlags(b)();
     const note = b.load('i32.load', noteOf(b, record), L.NOTES_BASE);
     const handler = b.op(
       'i32.select',
@@ -249,7 +261,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
       // Records lie at multiples of their size: what is left over are instructions that have not been counted.
       const target = b.op('i32.and', place, b.i32(-L.RECORD_BYTES));
       const more = b.op('i32.shl', b.op('i32.and', place, b.i32(L.RECORD_BYTES - 1)), b.i32(Math.log2(L.RECORD_BYTES)));
-      charge(b, target, b.op('i32.add', at, more));
+      charge(b, target, b.op('i32.add', at, more), settleFlags(b));
       b.returnCall(interpret, target);
     }),
   );

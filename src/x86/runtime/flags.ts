@@ -2,6 +2,14 @@
 import { smulh } from './integer';
 import * as L from './layout';
 
+/** Brings the state's flags up to date with what compiled code has left in LAZY_KIND, LAZY_A and LAZY_B. */
+export function settleFlags(): void {
+  const kind = load<u32>(L.LAZY_KIND);
+  if (kind == L.LAZY_MEMORY) return;
+  store<u32>(L.LAZY_KIND, L.LAZY_MEMORY);
+  storeFlags(kind, load<u64>(L.LAZY_A), load<u64>(L.LAZY_B));
+}
+
 /** Brings the state's flags up to date. Operands are zero-extended, results of LAZY_PLAIN and LAZY_LOGIC sign-extended. */
 export function storeFlags(kind: i32, a: u64, b: u64): void {
   if (kind == L.LAZY_MEMORY) return;

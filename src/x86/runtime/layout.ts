@@ -122,8 +122,10 @@ export const HOT = 0x8a3c;
 export const DROPPED_COUNT = 0x8a60;
 /** 32 times the instructions that compiled code has executed. */
 export const COUNT_COMPILED = 0x8a68;
-/** Stretches of execution in compiled code. */
-export const COUNT_ENTERED = 0x8a70;
+/** Flags on their way from one stretch of compiled code to the next: LAZY_*, and its two values. Elsewhere LAZY_MEMORY. */
+export const LAZY_KIND = 0x8a70;
+export const LAZY_A = 0x8a78;
+export const LAZY_B = 0x8a80;
 export const DROPPED = 0x41000; // 1024 entries
 export const DROPPED_SIZE = 1024;
 /** Guest time in a stretch of execution, as f64: nanoseconds = base + floor((executed - start) * rate). */
@@ -237,6 +239,8 @@ export const H_UNDEFINED = 3;
 export const H_CROSS = 4;
 export const H_TOO_LONG = 5;
 export const H_FIRST = 8;
+/** From here on, compiled code. */
+export const H_COMPILED = 0x8000;
 
 // Why handlers were left.
 export const EXIT_BUDGET = 0;
