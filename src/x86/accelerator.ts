@@ -23,10 +23,14 @@ export interface JitOptions {
   readonly threshold?: number;
   /** Regions that one module is made of. */
   readonly batch?: number;
+  /** Code that keeps changing is compiled after at most 2^patience times the usual number of jumps. */
+  readonly patience?: number;
+  /** Instructions in compiled code, at most. */
+  readonly capacity?: number;
 }
 
-const THRESHOLD = 1000;
-const BATCH = 64;
+/** Measured: docs/performance.md. */
+const DEFAULTS: CompilerOptions = { threshold: 1000, batch: 64, patience: 8, capacity: 500_000 };
 
 /**
  * @param runtime the compiled runtime (src/x86/runtime)
@@ -37,8 +41,8 @@ export function interpreter(runtime: WebAssembly.Module, model = 'max'): Acceler
 }
 
 /** As the interpreter, but hot code is compiled to WebAssembly while it runs. */
-export function jit(runtime: WebAssembly.Module, model = 'max', { threshold = THRESHOLD, batch = BATCH }: JitOptions = {}): Accelerator {
-  return accelerator('jit', runtime, model, { threshold, batch });
+export function jit(runtime: WebAssembly.Module, model = 'max', options: JitOptions = {}): Accelerator {
+  return accelerator('jit', runtime, model, { ...DEFAULTS, ...options });
 }
 
 function accelerator(name: Accelerator['name'], runtime: WebAssembly.Module, model: string, compiler?: CompilerOptions): Accelerator {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { ACCELERATORS } from '../accelerators.ts';
+import { COMPILING_PATIENTLY, INTERPRETER } from '../accelerators.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 import { DIFFERENCES, type Case } from './differences.ts';
 import { assemble, runHere, runInQemu } from './machine.ts';
@@ -44,7 +44,7 @@ test.for(IMAGES)(
     if (!reference) return skip('needs gcc, ld and qemu-system-x86_64');
     expect(reference.end).toBe('exit');
     const qemu = casesOf(image, reference.log, words);
-    for (const { name, make } of ACCELERATORS) {
+    for (const { name, make } of [INTERPRETER, COMPILING_PATIENTLY]) {
       const outcomeHere = runHere(rom, make(await compileRuntime()));
       expect(outcomeHere.end).toBe('exit');
       const here = casesOf(image, outcomeHere.log, words);

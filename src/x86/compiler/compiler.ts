@@ -9,6 +9,7 @@ import * as L from '../runtime/layout.ts';
 import type { State } from '../state.ts';
 import { ModuleBuilder, type FunctionRef, type Signature } from '../wasm/module.ts';
 import { ALWAYS_CALLED, emitRegion } from './emit.ts';
+import { Patience } from './patience.ts';
 import { RegionFinder, type Region } from './region.ts';
 import { TraitTable } from './traits.ts';
 
@@ -17,6 +18,10 @@ export interface CompilerOptions {
   readonly threshold: number;
   /** Regions that wait for each other before a module is made of them. */
   readonly batch: number;
+  /** Code that keeps changing is compiled after at most 2^patience times the usual number of jumps. */
+  readonly patience: number;
+  /** Instructions in live compiled code, at most: then all of it goes, and what is still hot comes back. */
+  readonly capacity: number;
 }
 
 /** What the compiler needs of the engine. */
@@ -45,6 +50,8 @@ interface Compiled {
   readonly region: Region;
   readonly handler: number;
   readonly records: readonly number[];
+  /** Instructions in it. */
+  readonly steps: number;
 }
 
 export interface CompilerCounts {
@@ -53,6 +60,8 @@ export interface CompilerCounts {
   bytes: number;
   steps: number;
   dropped: number;
+  /** Modules that the host's own compiler did not take. */
+  refused: number;
   /** Host time for finding regions, building their code, and handing it to the host's own compiler. */
   findMs: number;
   emitMs: number;
@@ -71,13 +80,27 @@ export class Compiler {
   readonly #waiting = new Map<number, boolean>();
   readonly #free: number[] = [];
   #nextHandler = L.H_COMPILED;
+  readonly #patience: Patience;
+  /** Instructions in compiled code that is in use. */
+  #live = 0;
   /** Regions by RAM page. */
   readonly #byPage = new Map<number, Set<Compiled>>();
-  readonly counts: CompilerCounts = { regions: 0, modules: 0, bytes: 0, steps: 0, dropped: 0, findMs: 0, emitMs: 0, moduleMs: 0 };
+  readonly counts: CompilerCounts = {
+    regions: 0,
+    modules: 0,
+    bytes: 0,
+    steps: 0,
+    dropped: 0,
+    refused: 0,
+    findMs: 0,
+    emitMs: 0,
+    moduleMs: 0,
+  };
 
   constructor(host: CompilerHost, options: CompilerOptions) {
     this.#host = host;
     this.#options = options;
+    this.#patience = new Patience(options.patience);
     const { state } = host;
     this.#finder = new RegionFinder(
       {
@@ -99,6 +122,7 @@ export class Compiler {
     const region = this.#finder.find(record, this.#host.state.u64(L.PAGE_BASE), Math.max(1, this.#options.threshold >> 4));
     this.counts.findMs += performance.now() - began;
     if (!region) return;
+    if (!this.#patience.allows(region.pages[0]!.number)) return this.#cool(record);
     this.#queue.push(region);
     for (const at of region.entries) this.#waiting.set(region.blocks.find((block) => block.at === at)!.record, false);
     this.#rearm(record);
@@ -110,6 +134,11 @@ export class Compiler {
     const { threshold } = this.#options;
     this.#host.state.setU32(L.NOTES_BASE + (record >>> 3), threshold - Math.ceil(threshold / 4));
     this.#waiting.set(record, true);
+  }
+
+  /** Has a record be heard of again only when it has become hot once more. */
+  #cool(record: number): void {
+    this.#host.state.setU32(L.NOTES_BASE + (record >>> 3), 0);
   }
 
   /** Between two stretches of execution: catches up with what has happened. */
@@ -124,6 +153,7 @@ export class Compiler {
     this.#queue = [];
     this.#waiting.clear();
     if (regions.length === 0) return;
+    if (this.#live > this.#options.capacity) this.#dropAll();
     const began = performance.now();
     const module = new ModuleBuilder();
     module.importMemory('host', 'memory', this.#host.memory.wasm.buffer.byteLength / 65536, true);
@@ -139,15 +169,28 @@ export class Compiler {
     });
     const bytes = module.build();
     const built = performance.now();
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      host: { memory: this.#host.memory.wasm },
-      engine: this.#host.functions as WebAssembly.ModuleImports,
-    });
+    const instance = this.#instantiate(bytes);
+    if (!instance) return;
     this.counts.modules++;
     this.counts.emitMs += built - began;
     this.counts.moduleMs += performance.now() - built;
     this.counts.bytes += bytes.length;
     regions.forEach((region, n) => this.#install(region, instance.exports[String(n)] as () => number));
+  }
+
+  /** Undefined when the host refuses: the regions stay interpreted. */
+  #instantiate(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Instance | undefined {
+    const { memory, functions } = this.#host;
+    try {
+      return new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+        host: { memory: memory.wasm },
+        engine: functions as WebAssembly.ModuleImports,
+      });
+    } catch (error) {
+      if (!(error instanceof WebAssembly.CompileError || error instanceof RangeError)) throw error;
+      this.counts.refused++;
+      return undefined;
+    }
   }
 
   #isCurrent({ pages }: Region): boolean {
@@ -157,7 +200,7 @@ export class Compiler {
   #install(region: Region, run: () => number): void {
     const { state, table } = this.#host;
     const handler = this.#free.pop() ?? this.#nextHandler++;
-    if (handler >= HANDLERS) return;
+    if (handler >= HANDLERS) return; // its modules are not bounded by number, but long before by `capacity`
     table.set(handler, run);
     const records: number[] = [];
     region.entries.forEach((at, n) => {
@@ -169,14 +212,16 @@ export class Compiler {
       state.setU16(record, handler);
       records.push(record);
     });
-    const compiled: Compiled = { region, handler, records };
+    const steps = region.blocks.reduce((sum, block) => sum + block.steps.length, 0);
+    const compiled: Compiled = { region, handler, records, steps };
     for (const { number } of region.pages) {
       let set = this.#byPage.get(number);
       if (!set) this.#byPage.set(number, (set = new Set()));
       set.add(compiled);
     }
     this.counts.regions++;
-    for (const { steps } of region.blocks) this.counts.steps += steps.length;
+    this.counts.steps += compiled.steps;
+    this.#live += compiled.steps;
   }
 
   /** Takes away the regions of pages whose code has changed. */
@@ -193,7 +238,20 @@ export class Compiler {
   }
 
   #dropPage(number: number): void {
-    for (const compiled of this.#byPage.get(number) ?? []) if (!this.#isCurrent(compiled.region)) this.#drop(compiled);
+    let changed = false;
+    for (const compiled of this.#byPage.get(number) ?? []) {
+      if (this.#isCurrent(compiled.region)) continue;
+      this.#drop(compiled);
+      changed = true;
+    }
+    if (changed) this.#patience.changed(number, this.counts.modules);
+  }
+
+  #release(compiled: Compiled): void {
+    this.#host.table.set(compiled.handler, null);
+    this.#free.push(compiled.handler);
+    this.#live -= compiled.steps;
+    this.counts.dropped++;
   }
 
   /** The arena has been emptied: no record is valid any more. */
@@ -201,10 +259,7 @@ export class Compiler {
     const { table, state } = this.#host;
     for (const set of this.#byPage.values()) {
       for (const compiled of set) {
-        if (table.get(compiled.handler) === null) continue;
-        table.set(compiled.handler, null);
-        this.#free.push(compiled.handler);
-        this.counts.dropped++;
+        if (table.get(compiled.handler) !== null) this.#release(compiled);
       }
     }
     this.#byPage.clear();
@@ -213,8 +268,13 @@ export class Compiler {
     state.setU32(L.DROPPED_COUNT, 0);
   }
 
+  /** Makes room: what is still hot is soon found again, and what is not has gone. */
+  #dropAll(): void {
+    for (const set of [...this.#byPage.values()]) for (const compiled of set) this.#drop(compiled);
+  }
+
   #drop(compiled: Compiled): void {
-    const { state, table } = this.#host;
+    const { state } = this.#host;
     for (const record of compiled.records) {
       if (state.u16(record) !== compiled.handler) continue;
       const note = L.NOTES_BASE + (record >>> 3);
@@ -226,8 +286,6 @@ export class Compiler {
       set?.delete(compiled);
       if (set?.size === 0) this.#byPage.delete(number);
     }
-    table.set(compiled.handler, null);
-    this.#free.push(compiled.handler);
-    this.counts.dropped++;
+    this.#release(compiled);
   }
 }
