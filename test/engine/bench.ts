@@ -6,8 +6,8 @@ import type { Cpu } from '../../src/x86/cpu.ts';
 
 export const PAGE = 4096;
 const GDT = 0x1000;
-const IDT = 0x2000;
-const TSS = 0x3000;
+export const IDT = 0x2000;
+export const TSS = 0x3000;
 /** One HLT a vector: where gates lead unless a test says otherwise. */
 export const STUBS = 0x4000;
 /** Top of the kernel's stack for exceptions from user mode. */

@@ -200,12 +200,7 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     why: 'QEMU has the virtual-8086 mode extensions for user programs only',
     images: ['virtual'],
-    covers: (_, here) => (here.level & 4) !== 0 && /^(iret_|int_n)$/.test(here.operation),
-  },
-  {
-    why: 'POPFD in virtual-8086 mode: VIP',
-    images: ['virtual'],
-    covers: (qemu, here) => here.operation === 'popfl_' && ((here.words[FLAGS_WORD]! ^ qemu.words[FLAGS_WORD]!) & ~0x180000) === 0,
+    covers: (_, here) => (here.level & 4) !== 0 && /^(cli_|sti_|pushf_|popf_|iret_|int_n)$/.test(here.operation),
   },
   {
     why: 'QEMU does not check limits in real mode',

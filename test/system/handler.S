@@ -71,4 +71,8 @@ handler:
         mov $STACK0, %esp
         push $2
         popf
-        jmp resume
+        push $2                  /* IRET clears VIF and VIP, which POPF leaves */
+        push %cs
+        push $1f
+        iret
+1:      jmp resume

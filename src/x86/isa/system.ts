@@ -1,6 +1,6 @@
 /** Flags, system calls, and what only the system may do. Rare ones are routines by name: see ../system/. SDM vol. 2 and 3. */
 import { GP, UD } from '../faults.ts';
-import { AC, ARITHMETIC, CF, DF, ID, IF, IOPL, NT, PF, RF, SF, TF, VIF, VIP, VM, ZF, AF } from '../flags.ts';
+import { AC, ARITHMETIC, CF, DF, ID, IF, IOPL, NT, PF, RF, SF, TF, VM, ZF, AF } from '../flags.ts';
 import { RAX, RCX, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import type { Node } from '../wasm/ir.ts';
@@ -34,34 +34,32 @@ export const SYSTEM: readonly Row[] = [
   row('lahf', '9F:', (o) => o.writeGpr(RAX, 16, o.or(o.shl(o.wide(o.b.op('i32.or', o.b.op('i32.and', o.packFlags(), o.b.i32(0xff)), o.b.i32(2))), o.const(8)), o.readGpr(RAX, 8)))),
   row('sahf', '9E:', (o) => o.changeFlags(ARITHMETIC_LOW, o.b.op('i32.and', o.narrow(o.shr(o.readGpr(RAX, 64), o.const(8))), o.b.i32(ARITHMETIC_LOW)))),
   row('cli', 'FA:', (o) => {
-    o.if(o.isFalse(mayChangeInterrupts(o)), () => o.fault(GP, o.const(0)));
+    o.if(o.isFalse(mayChangeInterrupts(o)), () => o.system());
     setRflags(o, IF, 0);
-  }),
+  }, { routine: 'disableInterrupts' }),
   row('sti', 'FB:', (o) => {
-    o.if(o.isFalse(mayChangeInterrupts(o)), () => o.fault(GP, o.const(0)));
     // With something pending, the system routine sets IF and holds interrupts off for one more instruction.
-    o.if(o.state32(L.PENDING), () => o.system());
+    o.if(o.b.op('i32.or', o.isFalse(mayChangeInterrupts(o)), o.state32(L.PENDING)), () => o.system());
     setRflags(o, 0, IF);
   }, { routine: 'enableInterrupts' }),
   row('pushf', '9C:', (o) => {
-    o.if(o.b.op('i32.and', o.state32(L.RFLAGS), o.b.i32(VM)), () => o.if(o.isFalse(mayChangeInterrupts(o)), () => o.fault(GP, o.const(0))));
+    o.if(o.b.op('i32.and', o.state32(L.RFLAGS), o.b.i32(VM)), () => o.if(o.isFalse(mayChangeInterrupts(o)), () => o.system()));
     o.push(allFlags(o), o.size);
-  }, { stack64: true, modal: true, sized: true }),
+  }, { stack64: true, modal: true, sized: true, routine: 'pushVirtualFlags' }),
   row('popf', '9D:', (o) => {
     const { b } = o;
-    o.if(b.op('i32.and', o.state32(L.RFLAGS), b.i32(VM)), () => o.if(o.isFalse(mayChangeInterrupts(o)), () => o.fault(GP, o.const(0))));
+    o.if(b.op('i32.and', o.state32(L.RFLAGS), b.i32(VM)), () => o.if(o.isFalse(mayChangeInterrupts(o)), () => o.system()));
     const value = o.narrow(o.pop(o.size));
     const supervisor = b.op('i32.eqz', o.state32(L.CPL));
     const wide = o.size === 16 ? TF | DF | NT : TF | DF | NT | AC | ID;
     const mask = b.op('i32.or', b.op('i32.or', b.i32(wide), b.op('i32.select', b.i32(IF), b.i32(0), mayChangeInterrupts(o))), b.op('i32.select', b.i32(IOPL), b.i32(0), supervisor));
     const keep = b.op('i32.and', o.state32(L.RFLAGS), b.op('i32.xor', mask, b.i32(-1)));
-    // RF is cleared; VIF and VIP stay (they are outside the mask), except that a 32-bit POPF clears them.
-    const cleared = o.size === 16 ? ~RF : ~(RF | VIF | VIP);
-    o.setState32(L.RFLAGS, b.op('i32.or', b.op('i32.and', keep, b.i32(cleared)), b.op('i32.and', value, mask)));
+    // RF is cleared; VM, VIF and VIP stay. (Old editions of the manual let POPFD clear the latter two.)
+    o.setState32(L.RFLAGS, b.op('i32.or', b.op('i32.and', keep, b.i32(~RF)), b.op('i32.and', value, mask)));
     o.unpackFlags(value);
     o.modeChanged();
     o.nextWithCheck();
-  }, { stack64: true, modal: true, sized: true }),
+  }, { stack64: true, modal: true, sized: true, routine: 'popVirtualFlags' }),
   row('clac', 'NP 0F 01 /=CA:', (o) => {
     o.if(o.state32(L.CPL), () => o.fault(UD));
     setRflags(o, AC, 0);

@@ -11,9 +11,9 @@ import type { Routine } from './routine.ts';
 import { setNull, setRealSegment, setSegment } from './segments.ts';
 import { canonical, Stack } from './stack.ts';
 import { returnToTask } from './tasks.ts';
+import { hasVirtualFlag } from './virtual-interrupts.ts';
 
 const RSP = 4;
-const CR4_VME = 1;
 
 const ioPrivilege = (flags: number): number => (flags >> 12) & 3;
 
@@ -129,7 +129,7 @@ function returnReal(cpu: Cpu, i: Instruction): boolean {
   const virtual = (old & VM) !== 0;
   const extended = virtual && ioPrivilege(old) < 3;
   // With IOPL below 3 only the 16-bit form works, on the virtual interrupt flag. SDM vol. 3, 20.3.3.4.
-  if (extended && (!(state.u32(L.CR4) & CR4_VME) || size !== 16)) return cpu.fault(GP, 0);
+  if (extended && (!hasVirtualFlag(cpu) || size !== 16)) return cpu.fault(GP, 0);
   const stack = Stack.current(cpu);
   const popped = stack.popAll(size / 8, 3);
   if (!popped) return false;

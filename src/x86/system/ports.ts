@@ -1,7 +1,7 @@
 /** IN, OUT and their string forms; HLT and STI. SDM vol. 1, 19.5. */
 import type { Cpu } from '../cpu.ts';
 import { GP } from '../faults.ts';
-import { DF, IF, VM } from '../flags.ts';
+import { DF, VM } from '../flags.ts';
 import type { Instruction } from '../instruction.ts';
 import type { Width } from '../../machine/bus.ts';
 import * as L from '../runtime/layout.ts';
@@ -129,13 +129,4 @@ const halt: Routine = (cpu) => {
   return true;
 };
 
-/** STI with something pending: the next instruction runs before it. */
-const enableInterrupts: Routine = (cpu) => {
-  const { state } = cpu;
-  const flags = state.u32(L.RFLAGS);
-  if (!(flags & IF)) cpu.shadow = true;
-  state.setU32(L.RFLAGS, flags | IF);
-  return true;
-};
-
-export const PORTS: Readonly<Record<string, Routine>> = { input, output, inputString, outputString, halt, enableInterrupts };
+export const PORTS: Readonly<Record<string, Routine>> = { input, output, inputString, outputString, halt };

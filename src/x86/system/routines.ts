@@ -11,7 +11,9 @@ import type { Routine } from './routine.ts';
 import { SELECTORS } from './selectors.ts';
 import { SOFT_INT } from './soft-int.ts';
 import { SYSENTER } from './sysenter.ts';
+import { VIRTUAL_INTERRUPTS } from './virtual-interrupts.ts';
 
 export const ROUTINES: Readonly<Record<string, Routine>> = {
   ...CALLS, ...CONTROL, ...CPUID, ...DECIMAL, ...FAR, ...IRET, ...MSR, ...PORTS, ...SELECTORS, ...SOFT_INT, ...SYSENTER,
+  ...VIRTUAL_INTERRUPTS,
 }; // prettier-ignore

@@ -10,10 +10,10 @@ import { throughVectorTable } from './legacy-interrupts.ts';
 import { readMemory } from './operand.ts';
 import type { Routine } from './routine.ts';
 import { Stack } from './stack.ts';
+import { hasVirtualFlag, virtualImage } from './virtual-interrupts.ts';
 
 const RSP = 4;
 const RBP = 5;
-const CR4_VME = 1;
 /** Offset of the I/O map base in a 32-bit TSS; the interrupt redirection map is the 32 bytes below that map. */
 const IO_MAP_AT = 0x66;
 
@@ -44,15 +44,14 @@ function redirected(cpu: Cpu, vector: number): boolean | undefined {
 
 /** INT n in virtual-8086 mode. SDM vol. 3, 20.3.3 and table 20-2. */
 function virtualInterrupt(cpu: Cpu, vector: number): boolean {
-  const { state } = cpu;
   const flags = cpu.rflags;
   const trusted = (flags & IOPL) === IOPL;
-  if (state.u32(L.CR4) & CR4_VME) {
+  if (hasVirtualFlag(cpu)) {
     const toMonitor = redirected(cpu, vector);
     if (toMonitor === undefined) return false;
     if (!toMonitor) {
       // To the 8086 program's own handler. Without IOPL it sees its virtual interrupt flag, and IOPL as 3.
-      const image = trusted ? flags : (flags & ~IF) | IOPL | (flags & VIF ? IF : 0);
+      const image = trusted ? flags : virtualImage(flags);
       return throughVectorTable(cpu, 0n, vector, image, trusted ? IF | TF | NT : VIF | TF | NT);
     }
   }
