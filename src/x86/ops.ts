@@ -10,6 +10,7 @@ import { GP } from './faults.ts';
 import type { Encoding, Operand } from './isa/encoding.ts';
 import { operandBits } from './isa/encoding.ts';
 import * as L from './runtime/layout.ts';
+import { SS } from './state.ts';
 import type { Node, FunctionBuilder, Variable } from './wasm/ir.ts';
 import type { FunctionRef } from './wasm/module.ts';
 
@@ -258,7 +259,7 @@ export abstract class Ops {
   host(write: boolean, bytes: number, blind = false): Variable {
     const known = this.#hosts.get(bytes);
     if (known && (known.written || !write)) return known.host;
-    const host = this.translate(this.linear(bytes), bytes, write, false, blind);
+    const host = this.translate(this.linear(bytes), bytes, write, undefined, blind);
     this.#hosts.set(bytes, { host, written: write });
     return host;
   }
@@ -269,8 +270,11 @@ export abstract class Ops {
 
   // Checked memory access
 
-  /** Host address of `bytes` at a linear address; faults when the access is not allowed. */
-  translate(va: Node, bytes: number, write: boolean, stack: boolean, blind = false): Variable {
+  /**
+   * Host address of `bytes` at a linear address; faults when the access is not allowed.
+   * @param segment whose fault it is; the memory operand's if undefined
+   */
+  translate(va: Node, bytes: number, write: boolean, segment?: number, blind = false): Variable {
     const { b } = this;
     const entry = b.op(
       'i32.add',
@@ -283,7 +287,8 @@ export abstract class Ops {
       () => b.set(host, b.op('i32.add', b.load('i32.load', entry, 8), this.narrow(va))),
       () => {
         const size = bytes | (write && !blind ? 64 : 0) | (this.encoding.row.elementwise ? 128 : 0);
-        const flags = stack ? b.i32(size | (2 << 8)) : b.op('i32.or', b.i32(size), b.op('i32.shl', this.segmentNumber(), b.i32(8)));
+        const number = segment === undefined ? b.op('i32.shl', this.segmentNumber(), b.i32(8)) : b.i32(segment << 8);
+        const flags = b.op('i32.or', b.i32(size), number);
         this.tellPosition();
         b.set(host, b.call(this.callees[write ? 'slowWrite' : 'slowRead']!, va, flags));
         b.if(this.isFalse(b.get(host)), () => this.faultRecorded());
@@ -310,12 +315,12 @@ export abstract class Ops {
     this.b.if(this.b.op('i32.lt_u', this.b.get(host), this.b.i32(L.BOUNCE_END)), () => this.b.call(this.callees['commit']!));
   }
 
-  readMemory(va: Node, bits: number, stack = false): Node {
-    return this.loadHost(this.translate(va, bits / 8, false, stack), bits);
+  readMemory(va: Node, bits: number, segment?: number): Node {
+    return this.loadHost(this.translate(va, bits / 8, false, segment), bits);
   }
 
-  writeMemory(va: Node, bits: number, value: Node, stack = false): void {
-    const host = this.translate(va, bits / 8, true, stack, true);
+  writeMemory(va: Node, bits: number, value: Node, segment?: number): void {
+    const host = this.translate(va, bits / 8, true, segment, true);
     this.storeHost(host, bits, value);
     this.commit(host);
   }
@@ -501,21 +506,20 @@ export abstract class Ops {
     this.setStackPointer(pointer);
   }
 
-  /** Outside 64-bit code: faults now if a push of `bits` would. */
+  /** Faults now if a push of `bits` would. */
   probePush(bits: number): void {
-    if (this.long) return;
     const pointer = this.sub(this.readGpr(RSP, 64), this.const(bits / 8));
-    this.translate(this.#checkedStack(pointer, bits / 8, true), bits / 8, true, true, true);
+    this.translate(this.#checkedStack(pointer, bits / 8, true), bits / 8, true, SS, true);
   }
 
   /** Writes to the stack at an offset pointer, checking SS outside 64-bit code; RSP stays. */
   pushAt(pointer: Node, value: Node, bits: number): void {
-    this.writeMemory(this.#checkedStack(pointer, bits / 8, true), bits, value, true);
+    this.writeMemory(this.#checkedStack(pointer, bits / 8, true), bits, value, SS);
   }
 
   /** Value at the stack pointer plus `offset`; RSP stays. */
   peek(bits: number, offset = 0): Node {
-    return this.readMemory(this.#checkedStack(this.add(this.readGpr(RSP, 64), this.const(offset)), bits / 8, false), bits, true);
+    return this.readMemory(this.#checkedStack(this.add(this.readGpr(RSP, 64), this.const(offset)), bits / 8, false), bits, SS);
   }
 
   #checkedStack(pointer: Node, bytes: number, write: boolean): Node {
@@ -537,14 +541,21 @@ export abstract class Ops {
     return value;
   }
 
-  /** Linear address of a code offset: CS base is zero in 64-bit code. Faults beyond CS's limit or when not canonical. */
-  codeAddress(offset: Node): Node {
+  /**
+   * Linear address of a code offset: CS base is zero in 64-bit code. Faults beyond CS's limit or when not canonical.
+   * @param first checks that come before that fault
+   */
+  codeAddress(offset: Node, first: () => void = () => {}): Node {
+    const refuse = (): void => {
+      first();
+      this.fault(GP, this.const(0));
+    };
     if (this.long) {
       const canonical = this.sar(this.shl(offset, this.const(16)), this.const(16));
-      this.if(this.ne(canonical, offset), () => this.fault(GP, this.const(0)));
+      this.if(this.ne(canonical, offset), refuse);
       return offset;
     }
-    this.if(this.b.op('i64.gt_u', offset, this.wide(this.state32(L.SEG_LIMIT + 4))), () => this.fault(GP, this.const(0)));
+    this.if(this.b.op('i64.gt_u', offset, this.wide(this.state32(L.SEG_LIMIT + 4))), refuse);
     return this.cut(this.add(offset, this.state64(L.SEG_BASE + 8)), 32);
   }
 

@@ -267,7 +267,9 @@ export function encodeInstruction(c: CaseBuilder, encoding: Encoding): boolean {
     opcode |= register & 7;
   }
   const locked = encoding.row.lock && memory && random.chance('EM'.includes(encoding.operands[0]!.letter) ? 25 : 3);
-  if (locked || random.chance(1)) prefixes.push(LOCK);
+  // AMD's LOCK MOV CR0 is MOV CR8 of code that is not 64-bit.
+  const control = encoding.operands.some(({ letter }) => letter === 'C');
+  if (locked || (random.chance(1) && !control)) prefixes.push(LOCK);
 
   const head: number[] = [];
   if (encoding.vex) head.push(...vexPrefix(c, encoding, choice, { r, x, b }), opcode);

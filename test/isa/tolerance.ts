@@ -53,6 +53,7 @@ export function toleranceFor(encoding: Encoding, mode: Mode): Tolerance {
     comparison: COMPARES.test(mnemonic),
     mixed: MIXED.test(mnemonic),
     mxcsrMask: mnemonic === 'fxsave',
+    interrupted: mnemonic === 'popa',
     anyAlignment: mnemonic.startsWith('sha'),
   };
 }

@@ -15,8 +15,7 @@ const NAMES: Readonly<Record<string, string>> = {
     'phminposuw aesimc sse_f16x4_to_f32x4 sse_sqrt_f32x4 sse_sqrt_f64x2 sse_rcp_f32x4 sse_rsqrt_f32x4 sse_f32x2_to_f64x2 sse_f64x2_to_f32x2 sse_i32x4_to_f32x4 ' +
     'sse_i32x2_to_f64x2 sse_f32x4_to_i32x4 sse_trunc_f32x4_to_i32x4 sse_f64x2_to_i32x2 sse_trunc_f64x2_to_i32x2 sse_i32x2_to_f32x2',
   'vi:v': 'aeskeygenassist sse_round_f32x4 sse_round_f64x2 sse_f32x4_to_f16x4 pshufd pshuflw pshufhw pslldq psrldq sse_f32x2_to_i32x2',
-  'vvi:v':
-    'blend16 blend32 blend64 vpermq mpsadbw pclmulqdq sha1rnds4 sse_dp_f32x4 sse_dp_f64x2 shufps shufpd palignr sse_cmp_f32x4 sse_cmp_f64x2',
+  'vvi:v': 'blend16 blend32 blend64 vpermq mpsadbw pclmulqdq sha1rnds4 shufps shufpd palignr sse_cmp_f32x4 sse_cmp_f64x2',
   'vvv:v': 'vpermd sha256rnds2',
   'vvvvi:v': 'vperm2f128',
   'vii:v': 'insertps',

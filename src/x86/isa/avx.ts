@@ -119,7 +119,7 @@ function maskedStore(bytes: 4 | 8): Semantics {
         );
       });
     // A fault must come before anything is written.
-    chosen((_, va) => void o.translate(va, bytes, true, false));
+    chosen((_, va) => void o.translate(va, bytes, true));
     chosen((n, va) => o.writeMemory(va, bytes * 8, o.b.load(load(bytes), elementAddress(o, 2, n, bytes))));
   };
 }

@@ -15,7 +15,7 @@ function bitTest(change: ((o: Ops, value: Node, mask: Node) => Node) | undefined
     if (o.isMemory(0) && o.operand(1).letter === 'G') {
       const away = o.shl(o.sar(o.signed(index, bits), o.const(Math.log2(bits))), o.const(Math.log2(bits / 8)));
       const va = o.displaced(away, bits / 8);
-      const host = o.translate(va, bits / 8, change !== undefined, false);
+      const host = o.translate(va, bits / 8, change !== undefined);
       const value = o.loadHost(host, bits);
       if (change) {
         o.storeHost(host, bits, change(o, value, bit));

@@ -34,15 +34,17 @@ export const BRANCH: readonly Row[] = [
     row(`j${name}`, [`${hex(0x70 + code)}: Jb`, `0F ${hex(0x80 + code)}: Jz`], (o) => o.branchIf(o.condition(code)), { stack64: true, modal: true }),
   ),
   row('call', 'E8: Jz', (o) => {
-    o.probePush(o.size);
-    if (!o.long) o.branchTarget(); // a target beyond CS faults before anything is pushed
+    if (!o.long) {
+      // A target beyond CS faults before anything is pushed, but after the stack has been looked at.
+      o.probePush(o.size);
+      o.branchTarget();
+    }
     o.push(o.codeOffset(o.nextAddress()), o.size);
     o.jumpRelative();
   }, near),
   row('call', 'FF /2: Ev', (o) => {
     const offset = o.get(0);
-    o.probePush(o.size);
-    const to = o.codeAddress(offset);
+    const to = o.codeAddress(offset, () => o.probePush(o.size));
     o.push(o.codeOffset(o.nextAddress()), o.size);
     o.jumpTo(to);
   }, near),

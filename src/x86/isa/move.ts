@@ -1,6 +1,7 @@
 /** Data movement between registers, memory and the stack. SDM vol. 2. */
 import { CONDITIONS } from '../flags.ts';
 import { RAX, RBP, RDX, RSP, type Ops } from '../ops.ts';
+import { SS } from '../state.ts';
 import { row, type Row, type Semantics } from './row.ts';
 
 const move: Semantics = (o) => o.set(0, o.get(1));
@@ -79,13 +80,13 @@ export const MOVE: readonly Row[] = [
   row('leave', 'C9:', (o) => {
     if (o.long) {
       const frame = o.readGpr(RBP, 64);
-      const value = o.readMemory(frame, o.size, true);
+      const value = o.readMemory(frame, o.size, SS);
       o.writeGpr(RSP, 64, o.add(frame, o.const(o.size / 8)));
       o.writeGpr(RBP, o.size, value);
       return;
     }
     const frame = o.readGpr(RBP, 64);
-    const value = o.readMemory(o.b.call(o.callees['stackAddress']!, frame, o.b.i32(o.size / 8), o.b.i32(0)), o.size, true);
+    const value = o.readMemory(o.b.call(o.callees['stackAddress']!, frame, o.b.i32(o.size / 8), o.b.i32(0)), o.size, SS);
     o.setStackPointer(o.add(frame, o.const(o.size / 8)));
     o.writeGpr(RBP, o.size, value);
   }, { stack64: true, modal: true }),

@@ -128,9 +128,9 @@ function maskedStore(quads: 1 | 2): Semantics {
     const target = o.readGpr(RDI, 64);
     const address = (n: number): Node => o.segmented(o.and(o.add(target, o.const(8 * n)), o.addressMask()), 8 | FOR_WRITING);
     // A fault must come before anything is written.
-    if (quads === 2) for (let n = 0; n < quads; n++) o.translate(address(n), 8, true, false);
+    if (quads === 2) for (let n = 0; n < quads; n++) o.translate(address(n), 8, true);
     for (let n = 0; n < quads; n++) {
-      const host = o.translate(address(n), 8, true, false);
+      const host = o.translate(address(n), 8, true);
       const written = extract(o, 'i64', chosen, n);
       const kept = o.and(o.loadHost(host, 64), o.not(written));
       o.storeHost(host, 64, o.or(o.and(extract(o, 'i64', source, n), written), kept));

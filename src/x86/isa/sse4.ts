@@ -1,12 +1,12 @@
 /** SSE4.1, SSE4.2, AES, PCLMULQDQ and SHA, with their AVX forms. SDM vol. 2. */
 import { RAX, RCX, RDX, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
-import { callRuntime, element, immediateByte, setVector, shuffle, vector } from '../vector.ts';
+import { callRuntime, element, floating, immediateByte, setVector, shuffle, vector, type FloatType } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
 import { extractDynamic, insertDynamic } from './sse-move.ts';
 import { multiplyEven } from './sse-integer.ts';
 import { scalar } from './sse-float.ts';
-import { AVX, AVX2, binary, native, runtime, runtimeImmediate, runtimeUnary, runtimeUnaryImmediate, unary, vex, type Forms, type Part } from './vector-forms.ts'; // prettier-ignore
+import { AVX, AVX2, binary, binaryWhole, native, runtime, runtimeImmediate, runtimeUnary, runtimeUnaryImmediate, unary, vex, type Forms, type Part, type Whole } from './vector-forms.ts'; // prettier-ignore
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
 
 const SSE41: Forms = { wide: 'avx2', feature: 'sse41' };
@@ -68,6 +68,40 @@ function blendVariable(mnemonic: string, opcode: string, vexOpcode: string, shap
 /** A blend by the immediate, which has `lanes` bits for each half, or the same for both. */
 function blend(name: string, lanes: number): Part {
   return (o, a, b, n) => callRuntime(o, name, a, b, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(lanes * n)));
+}
+
+/** Lanes whose bit in an i32 is set. */
+function lanes(o: Ops, type: FloatType, bits: Node): Node {
+  const { b } = o;
+  const [shape, splat, each] =
+    type === 'f32' ? ['i32x4', bits, b.v128(0x2_0000_0001n, 0x8_0000_0004n)] : ['i64x2', o.wide(bits), b.v128(1n, 2n)];
+  return b.op(`${shape}.ne`, b.op('v128.and', b.op(`${shape}.splat`, splat), each), b.v128(0n, 0n));
+}
+
+/**
+ * DPPS and DPPD: products, then sums of elements chosen by the pairs of `steps`. Each step is done in all parts before the
+ * next, which an unmasked exception keeps from being done.
+ */
+function dotProduct(type: FloatType, ...steps: readonly (readonly [readonly number[], readonly number[]])[]): Whole {
+  const bytes = type === 'f32' ? 4 : 8;
+  const suffix = type === 'f32' ? 'f32x4' : 'f64x2';
+  return (o, a, c) => {
+    const { b } = o;
+    const once = (node: Node): Node => b.get(b.variable('v128', node));
+    const used = once(lanes(o, type, b.op('i32.shr_u', immediateByte(o), b.i32(4))));
+    // Products that are left out raise nothing.
+    const chosen = (x: Node): Node => b.op('v128.and', x, used);
+    let parts = floating(o, a.length, () => a.map((each, n) => callRuntime(o, `sse_mul_${suffix}`, chosen(each), chosen(c[n]!))));
+    parts = parts.map((each) => once(chosen(each)));
+    for (const pair of steps) {
+      const sum = (x: Node): Node => {
+        const [left, right] = pair.map((elements) => shuffle(o, x, x, bytes, elements)) as [Node, Node];
+        return callRuntime(o, `sse_add_${suffix}`, left, right);
+      };
+      parts = floating(o, a.length, () => parts.map((each) => once(sum(each))));
+    }
+    return parts.map((each) => b.op('v128.and', each, lanes(o, type, immediateByte(o))));
+  };
 }
 
 /** ZF when a & b has no bit (of those in `mask`), CF when ~a & b has none; the other flags clear. */
@@ -202,8 +236,8 @@ export const SSE4: readonly Row[] = [
   row('vinsertps', ['VEX.128.66.0F3A.WIG 21 /r reg: Vdq= Hdq Udq Ib', 'VEX.128.66.0F3A.WIG 21 /r mem: Vdq= Hdq Wss Ib'], insertSingle, AVX),
   row('pinsrd', '66 0F 3A 22 /r: Vdq+ Ey Ib', insertSized, SSE41_ROW),
   row('vpinsrd', 'VEX.128.66.0F3A 22 /r: Vdq= Hdq Ey Ib', insertSized, AVX),
-  ...binary('dpps', '66 0F 3A 40', runtimeImmediate('sse_dp_f32x4'), { ...FLOAT, immediate: true }),
-  ...binary('dppd', '66 0F 3A 41', runtimeImmediate('sse_dp_f64x2'), { feature: 'sse41', float: true, immediate: true }),
+  ...binaryWhole('dpps', '66 0F 3A 40', dotProduct('f32', [[0, 2, 0, 2], [1, 3, 1, 3]], [[0, 0, 0, 0], [1, 1, 1, 1]]), { ...FLOAT, immediate: true }),
+  ...binaryWhole('dppd', '66 0F 3A 41', dotProduct('f64', [[0, 0], [1, 1]]), { feature: 'sse41', immediate: true }),
   ...binary('mpsadbw', '66 0F 3A 42', blend('mpsadbw', 3), { ...SSE41, immediate: true }),
 
   ...compareStrings('pcmpestrm', '66 0F 3A 60', true, false),

@@ -3,6 +3,7 @@
  * the registers as the manual says; MOVS and STOS first ask the runtime to do as many at once as lie within a page.
  */
 import { RAX, RCX, RDI, RSI, type Ops } from '../ops.ts';
+import { ES } from '../state.ts';
 import type { Node } from '../wasm/ir.ts';
 import { row, type Row, type Semantics } from './row.ts';
 
@@ -38,13 +39,13 @@ function repeated(element: (o: Ops) => void, bulk?: string, compares = false): S
 
 const movs = (o: Ops): void => {
   const value = o.readMemory(source(o), o.size);
-  o.writeMemory(destination(o), o.size, value);
+  o.writeMemory(destination(o), o.size, value, ES);
   advance(o, RSI);
   advance(o, RDI);
 };
 
 const stos = (o: Ops): void => {
-  o.writeMemory(destination(o), o.size, o.readGpr(RAX, o.size));
+  o.writeMemory(destination(o), o.size, o.readGpr(RAX, o.size), ES);
   advance(o, RDI);
 };
 
@@ -54,7 +55,7 @@ const lods = (o: Ops): void => {
 };
 
 const cmps = (o: Ops): void => {
-  const b = o.readMemory(destination(o), o.size);
+  const b = o.readMemory(destination(o), o.size, ES);
   const a = o.readMemory(source(o), o.size);
   advance(o, RSI);
   advance(o, RDI);
@@ -63,7 +64,7 @@ const cmps = (o: Ops): void => {
 
 const scas = (o: Ops): void => {
   const a = o.readGpr(RAX, o.size);
-  const b = o.readMemory(destination(o), o.size);
+  const b = o.readMemory(destination(o), o.size, ES);
   advance(o, RDI);
   o.flagsSub(a, b, o.cut(o.sub(a, b)));
 };

@@ -10,6 +10,8 @@ import { row, type Row, type RowOptions, type Semantics } from './row.ts';
 
 /** What an instruction does to one 128-bit part of its sources: `n` is 1 for the upper half of YMM. */
 export type Part = (o: Ops, a: Node, b: Node, n: number) => Node;
+/** What it does to all parts at once. */
+export type Whole = (o: Ops, a: readonly Node[], b: readonly Node[]) => Node[];
 export type UnaryPart = (o: Ops, a: Node, n: number) => Node;
 
 /** The 64-bit form of a 128-bit operation: of the low halves; its low half on both operands joined; or its high half. */
@@ -85,14 +87,19 @@ function rows(mnemonic: string, opcode: string, forms: Forms, semantics: Semanti
   return made;
 }
 
-function binarySemantics(part: Part, forms: Forms): Semantics {
+function wholeSemantics(whole: Whole): Semantics {
   return (o) => {
     const first = o.encoding.vex ? 1 : 0;
     const a = vector(o, first);
-    const b = vector(o, first + 1);
-    const compute = (): Node[] => a.map((each, n) => part(o, each, b[n] ?? b[0]!, n));
-    setVector(o, 0, forms.float ? floating(o, a.length, compute) : compute());
+    setVector(o, 0, whole(o, a, vector(o, first + 1)));
   };
+}
+
+function binarySemantics(part: Part, forms: Forms): Semantics {
+  return wholeSemantics((o, a, b) => {
+    const compute = (): Node[] => a.map((each, n) => part(o, each, b[n] ?? b[0]!, n));
+    return forms.float ? floating(o, a.length, compute) : compute();
+  });
 }
 
 /** As `binary`, without a legacy form. */
@@ -113,6 +120,11 @@ export function binary(mnemonic: string, opcode: string, part: Part, forms: Form
   const made = rows(mnemonic, opcode, forms, semantics, `Vdq+ W${source}`, `Vdq= Hdq W${source}`, `Vqq= Hqq W${wideSource}`);
   if (forms.mmx) made.push(mmxBinary(mnemonic, opcode, part, forms));
   return made;
+}
+
+/** As `binary`, for what cannot be done part by part. */
+export function binaryWhole(mnemonic: string, opcode: string, whole: Whole, forms: Forms): Row[] {
+  return rows(mnemonic, opcode, forms, wholeSemantics(whole), 'Vdq+ Wdq', 'Vdq= Hdq Wdq', 'Vqq= Hqq Wqq');
 }
 
 function mmxBinary(mnemonic: string, opcode: string, part: Part, forms: Forms): Row {

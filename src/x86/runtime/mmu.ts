@@ -356,8 +356,7 @@ function checksAlignment(): bool {
 
 /** Operands of 2, 4, 8 and 16 bytes must lie at multiples of their size, those of 10 at multiples of 8, of 32 at ones of 16. */
 export function misaligned(va: u64, bytes: u32): bool {
-  if (bytes == 6) bytes = 4; // far pointers count by their offset
-  else if (bytes == 10) bytes = 8;
+  if (bytes == 10) bytes = 8;
   else if (bytes == 32) bytes = 16;
   if (!checksAlignment() || bytes > 16 || (bytes & (bytes - 1)) != 0 || !(<u32>va & (bytes - 1))) return false;
   store<u32>(L.FAULT_VECTOR, 17);

@@ -2,7 +2,6 @@
  * SSE and AVX floating point on 128-bit vectors (256-bit ones are two calls): the operations of softfloat.ts on every
  * element, under the same rules. Only the elements given count for flags.
  */
-import { SSE_FAULT } from './layout';
 import { commit, isSettled, mxcsr } from './mxcsr';
 import { ADD, DIV, halfFromSingle, MAX, MIN, MUL, SQRT, SUB, convert } from './ieee';
 import { compareElement, element, fmaElement, narrowElement, roundElement, singleOfInteger, toInt32, widenElement } from './softfloat';
@@ -162,37 +161,6 @@ export function sse_hsub_f64x2(a: v128, b: v128): v128 {
 }
 
 /** Lanes of 32 bits whose bit in the low four of `bits` is set. */
-function laneMask32(bits: i32): v128 {
-  return i32x4.ne(v128.and(i32x4.splat(bits), i32x4(1, 2, 4, 8)), i32x4.splat(0));
-}
-
-function laneMask64(bits: i32): v128 {
-  return i64x2.ne(v128.and(i64x2.splat(<i64>bits), i64x2(1, 2)), i64x2.splat(0));
-}
-
-/** DPPS. An unmasked exception of one step keeps the next from being done, for which SSE_FAULT must be 0 before. */
-export function sse_dp_f32x4(a: v128, b: v128, imm: i32): v128 {
-  // Products that are left out raise nothing.
-  const used = laneMask32(imm >> 4);
-  const products = sse_mul_f32x4(v128.and(a, used), v128.and(b, used));
-  if (load<i32>(SSE_FAULT)) return products;
-  const pairs = v128.and(products, used);
-  const sums = sse_add_f32x4(v128.shuffle<i32>(pairs, pairs, 0, 2, 0, 2), v128.shuffle<i32>(pairs, pairs, 1, 3, 1, 3));
-  if (load<i32>(SSE_FAULT)) return sums;
-  const total = sse_add_f32x4(v128.shuffle<i32>(sums, sums, 0, 0, 0, 0), v128.shuffle<i32>(sums, sums, 1, 1, 1, 1));
-  return v128.and(total, laneMask32(imm));
-}
-
-/** DPPD */
-export function sse_dp_f64x2(a: v128, b: v128, imm: i32): v128 {
-  const used = laneMask64(imm >> 4);
-  const products = sse_mul_f64x2(v128.and(a, used), v128.and(b, used));
-  if (load<i32>(SSE_FAULT)) return products;
-  const pairs = v128.and(products, used);
-  const total = sse_add_f64x2(v128.shuffle<i64>(pairs, pairs, 0, 0), v128.shuffle<i64>(pairs, pairs, 1, 1));
-  return v128.and(total, laneMask64(imm));
-}
-
 /** CMPPS by any of the 32 predicates. */
 export function sse_cmp_f32x4(a: v128, b: v128, predicate: i32): v128 {
   const result = i32x4(-(<i32>compareElement<f32>(v128.extract_lane<f32>(a, 0), v128.extract_lane<f32>(b, 0), predicate)), 0, 0, 0);

@@ -12,19 +12,31 @@ export interface FarPointer {
   readonly offset: bigint;
 }
 
-/** Reads a memory operand of at most 16 bytes to TRANSFER; false with a fault recorded: #SS for the stack segment. */
-export function readMemory(cpu: Cpu, i: Instruction, bytes: number): boolean {
-  const va = cpu.address(i, bytes);
+/**
+ * Reads the pieces of a memory operand, at most 16 bytes, one after the other to TRANSFER. Each is checked for alignment by
+ * its own size. False with a fault recorded: #SS for the stack segment.
+ */
+export function readMemory(cpu: Cpu, i: Instruction, ...pieces: readonly number[]): boolean {
+  const va = cpu.address(
+    i,
+    pieces.reduce((sum, bytes) => sum + bytes),
+  );
   if (!canonical(va)) return cpu.fault(i.segment === SS ? STACK_FAULT : GP, 0);
   cpu.state.setU64(L.TRANSFER, 0n);
-  return cpu.engine.runtime.systemRead(va, L.TRANSFER, bytes, cpu.cpl === 3 ? USER : 0) !== 0;
+  let at = 0;
+  return pieces.every((bytes) => {
+    const place = cpu.wrap(va + BigInt(at));
+    const to = L.TRANSFER + at;
+    at += bytes;
+    return cpu.engine.runtime.systemRead(place, to, bytes, cpu.cpl === 3 ? USER : 0) !== 0;
+  });
 }
 
 /** Far pointer, offset first; undefined with a fault recorded. */
 export function readFarPointer(cpu: Cpu, i: Instruction): FarPointer | undefined {
   const { state } = cpu;
   const bytes = i.size / 8;
-  if (!readMemory(cpu, i, bytes + 2)) return undefined;
+  if (!readMemory(cpu, i, bytes, 2)) return undefined;
   return { selector: state.u16(L.TRANSFER + bytes), offset: BigInt.asUintN(i.size, state.u64(L.TRANSFER)) };
 }
 

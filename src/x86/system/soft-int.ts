@@ -63,7 +63,7 @@ const interruptOnOverflow: Routine = (cpu) => (cpu.rflags & OF) === 0 || deliver
 const bound: Routine = (cpu, i) => {
   const { state } = cpu;
   const { size } = i;
-  if (!readMemory(cpu, i, size / 4)) return false;
+  if (!readMemory(cpu, i, size / 8, size / 8)) return false;
   const signed = (at: number): bigint => BigInt.asIntN(size, state.u64(at));
   const index = signed(i.reg);
   return (index >= signed(L.TRANSFER) && index <= signed(L.TRANSFER + size / 8)) || cpu.fault(BR);

@@ -62,7 +62,7 @@ export class Stack {
   #linear(offset: bigint, bytes: number): bigint | undefined {
     const segment = this.#segment;
     if (!segment) {
-      if (canonical(offset)) return offset;
+      if (canonical(offset) && canonical(BigInt.asUintN(64, offset + BigInt(bytes - 1)))) return offset;
     } else {
       const first = Number(offset);
       const last = first + bytes - 1;

@@ -163,12 +163,6 @@ export function sseCase(op: i32, src: i32, dst: i32): void {
     case 53:
       v128.store(r, f.sse_round_f64x2(a, imm & 15));
       break;
-    case 54:
-      v128.store(r, f.sse_dp_f32x4(a, b, imm & 255));
-      break;
-    case 55:
-      v128.store(r, f.sse_dp_f64x2(a, b, imm & 255));
-      break;
     case 60:
       store<f64>(r, f.sse_f32_to_f64(a32));
       break;
