@@ -14,6 +14,7 @@ import { USER } from './system/access.ts';
 import { ROUTINES } from './system/routines.ts';
 import { deliver } from './system/interrupts.ts';
 import { restoreCpu, saveCpu } from './system/saved.ts';
+import { loadPdptes } from './system/pdptes.ts';
 import { resetCpu } from './system/reset.ts';
 import type { CpuModel } from './system/cpuid.ts';
 
@@ -553,6 +554,7 @@ export class Cpu implements VCpu {
     if (registers.cr3 !== undefined) state.setU64(L.CR3, registers.cr3);
     if (registers.cr4 !== undefined) state.setU64(L.CR4, registers.cr4);
     if (registers.efer !== undefined) state.setU64(L.EFER, registers.efer);
+    loadPdptes(this, state.u64(L.CR3));
     if (registers.rflags !== undefined) this.rflags = Number(registers.rflags);
     this.engine.runtime.flushTlb();
     this.updateMode();

@@ -132,11 +132,10 @@ export function walk(va: u64, access: u32): u64 {
       noExecute = noExecute || (entry & NX) != 0;
       a1 = host;
     } else {
-      host = ramHost((load<u64>(L.CR3) & 0xffffffe0) + ((va >> 27) & 0x18));
-      entry = host ? load<u64>(host) : 0;
+      // A register: it was checked when it was loaded.
+      host = 0;
+      entry = load<u64>(L.PDPTES + (<u32>(va >> 27) & 0x18));
       if (!(entry & P)) return pageFault(va, error);
-      if (entry & (RESERVED | NX | 0x1e6)) return pageFault(va, error | PRESENT | RSVD);
-      entry &= ~PS;
     }
     if (entry & PS) {
       if (entry & 0x3fffe000) return pageFault(va, error | PRESENT | RSVD);

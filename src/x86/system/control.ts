@@ -3,6 +3,7 @@ import type { Cpu } from '../cpu.ts';
 import { DB, GP, UD } from '../faults.ts';
 import * as L from '../runtime/layout.ts';
 import { CR0_PE, CR0_PG, EFER_LMA, EFER_LME } from '../state.ts';
+import { loadPdptes } from './pdptes.ts';
 import type { Routine } from './routine.ts';
 
 const CR0_WRITABLE = 0xe005_003f;
@@ -11,6 +12,9 @@ const CR0_NW = 1 << 29;
 const CR0_CD = 1 << 30;
 const CR4_PAE = 1 << 5;
 const CR4_PCIDE = 1 << 17;
+/** Changes that load the PDPTEs again: PG, CD, NW; PSE, PAE, PGE, SMEP. SDM vol. 3, 4.4.1. */
+const PDPTE_CR0 = CR0_PG | CR0_CD | CR0_NW;
+const PDPTE_CR4 = 0x10_00b0;
 const DR7_GD = 1 << 13;
 
 /** CR4 bits that the features of the model allow. */
@@ -30,17 +34,6 @@ function privileged(cpu: Cpu): boolean {
   return cpu.cpl === 0 || cpu.fault(GP, 0);
 }
 
-/** PAE paging outside long mode loads four entries at once, and checks them. SDM vol. 3, 4.4.1. */
-function pdptesValid(cpu: Cpu, cr3: bigint): boolean {
-  const host = cpu.host.memory.hostOffset(Number(cr3 & 0xffffffe0n), 32);
-  if (host < 0) return true;
-  for (let n = 0; n < 4; n++) {
-    const entry = cpu.state.u64(host + n * 8);
-    if (entry & 1n && entry & 0xfffff000000001e6n) return false;
-  }
-  return true;
-}
-
 function writeCr0(cpu: Cpu, value: bigint): boolean {
   const { state } = cpu;
   if (value >> 32n) return cpu.fault(GP, 0);
@@ -53,11 +46,13 @@ function writeCr0(cpu: Cpu, value: bigint): boolean {
     if (efer & EFER_LME) {
       if (!(cr4 & CR4_PAE) || state.attributes(1) & 0x2000) return cpu.fault(GP, 0);
       state.setU32(L.EFER, efer | EFER_LMA);
-    } else if (cr4 & CR4_PAE && !pdptesValid(cpu, state.u64(L.CR3))) return cpu.fault(GP, 0);
+    }
   } else if (!(next & CR0_PG) && old & CR0_PG) {
     if (cpu.long || cr4 & CR4_PCIDE) return cpu.fault(GP, 0);
     state.setU32(L.EFER, efer & ~EFER_LMA);
   }
+  const pae = next & CR0_PG && cr4 & CR4_PAE && !cpu.longModeActive;
+  if (pae && (next ^ old) & PDPTE_CR0 && !loadPdptes(cpu, state.u64(L.CR3))) return false;
   state.setU64(L.CR0, BigInt(next));
   // Leaving protected mode: CPL is 0, the segments stay as they were cached.
   if (!(next & CR0_PE)) state.setU32(L.CPL, 0);
@@ -74,7 +69,7 @@ function writeCr3(cpu: Cpu, value: bigint): boolean {
     if (value >> 40n) return cpu.fault(GP, 0);
   } else {
     value &= 0xffffffffn;
-    if (state.u32(L.CR4) & CR4_PAE && state.u32(L.CR0) & CR0_PG && !pdptesValid(cpu, value)) return cpu.fault(GP, 0);
+    if (state.u32(L.CR4) & CR4_PAE && state.u32(L.CR0) & CR0_PG && !loadPdptes(cpu, value)) return false;
   }
   state.setU64(L.CR3, value);
   cpu.engine.runtime.flushTlbNonGlobal();
@@ -89,7 +84,7 @@ function writeCr4(cpu: Cpu, value: bigint): boolean {
   if (cpu.longModeActive && !(next & CR4_PAE)) return cpu.fault(GP, 0);
   if (next & CR4_PCIDE && !(old & CR4_PCIDE) && (!cpu.longModeActive || state.u64(L.CR3) & 0xfffn)) return cpu.fault(GP, 0);
   const paging = state.u32(L.CR0) & CR0_PG && !cpu.longModeActive && next & CR4_PAE;
-  if (paging && (next ^ old) & 0xb0 && !pdptesValid(cpu, state.u64(L.CR3))) return cpu.fault(GP, 0);
+  if (paging && (next ^ old) & PDPTE_CR4 && !loadPdptes(cpu, state.u64(L.CR3))) return false;
   state.setU64(L.CR4, BigInt(next));
   if ((next ^ old) & 0x3200b0) cpu.engine.runtime.flushTlb(); // PSE PAE PGE PCIDE SMEP SMAP
   cpu.updateMode();

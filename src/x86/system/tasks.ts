@@ -22,6 +22,7 @@ import {
   dpl,
 } from '../state.ts';
 import { IMPLICIT } from './access.ts';
+import { loadPdptes } from './pdptes.ts';
 import { isCode, isConforming, markExternal } from './privilege.ts';
 import { isNull, markAccessed, readDescriptor, setNull, setRealSegment, setSegment, type Descriptor } from './segments.ts';
 import { Stack } from './stack.ts';
@@ -43,6 +44,7 @@ interface Layout {
 const TSS_32: Layout = { word: 4, limit: 0x67, ip: 0x20, registers: 0x28, selectors: 0x48, segments: [ES, CS, SS, DS, FS, GS], ldt: 0x60 };
 const TSS_16: Layout = { word: 2, limit: 0x2b, ip: 0x0e, registers: 0x12, selectors: 0x22, segments: [ES, CS, SS, DS], ldt: 0x2a };
 const CR3_AT = 0x1c;
+const CR4_PAE = 1 << 5;
 const TRAP_AT = 0x64;
 const BUSY = 2;
 /** DR7.L0 to L3 and LE. */
@@ -129,7 +131,9 @@ export function switchTask(cpu: Cpu, selector: number, tss: Descriptor, how: Tas
   setSegment(cpu, TR, selector, { ...tss, attributes: tss.attributes | BUSY });
   state.setU64(L.CR0, state.u64(L.CR0) | BigInt(CR0_TS));
   state.setU32(L.DR7, state.u32(L.DR7) & ~LOCAL_BREAKPOINTS);
+  let mapped = true;
   if (task.layout === TSS_32 && state.u32(L.CR0) & CR0_PG) {
+    if (state.u32(L.CR4) & CR4_PAE) mapped = loadPdptes(cpu, BigInt(task.cr3));
     state.setU64(L.CR3, BigInt(task.cr3));
     cpu.engine.runtime.flushTlbNonGlobal();
   }
@@ -140,6 +144,10 @@ export function switchTask(cpu: Cpu, selector: number, tss: Descriptor, how: Tas
   const loaded = loadSegments(cpu, task, virtual, external);
   cpu.updateMode();
   cpu.ip = BigInt(task.ip);
+  if (!mapped) {
+    cpu.interrupt(GP, 0, 'exception');
+    return true;
+  }
   if (!loaded) {
     cpu.interrupt(state.u32(L.FAULT_VECTOR), state.u32(L.FAULT_ERROR), 'exception');
     return true;
