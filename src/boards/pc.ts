@@ -142,8 +142,9 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     outputs: {
       interrupt: (level) => vcpu.setInterrupt(level),
       nmi: () => vcpu.nmi(),
-      init: () => {},
-      startup: () => {},
+      // INIT leads the bootstrap processor to the reset vector, where firmware is: here, that starts the kernel again.
+      init: () => reset(),
+      startup: () => {}, // never waited for
       acknowledgeExternal: () => pic.acknowledge(),
     },
   });
