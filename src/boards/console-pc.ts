@@ -60,8 +60,10 @@ export interface MachineStats {
 }
 
 export interface RunningMachine {
-  /** Bytes typed at the console. Kept until the guest takes them. */
-  input(data: Uint8Array): void;
+  /** Bytes typed at the console, kept until the guest takes them. Resolves when it has taken all; never if it does not. */
+  input(data: Uint8Array): Promise<void>;
+  /** How many bytes it has not taken yet. */
+  waiting(): number;
   resize(size: TerminalSize): void;
   /** Never rejects. */
   readonly ended: Promise<MachineEnd>;
@@ -70,20 +72,22 @@ export interface RunningMachine {
   stats(): MachineStats;
 }
 
+/**
+ * What a person has typed may not wait without bound: a pasted file is fine, a stuck guest is not. Faces drop what is typed
+ * while so much waits, and go on listening; of what is piped in they read no more instead.
+ */
+export const TYPED_MAX = 1 << 20;
+
 const CONTROL_PORT = 'org.daybreak.control';
 /** A control line is short; a guest that never ends one is cut. */
 const CONTROL_LINE_MAX = 4096;
-/** What waits to be typed may not grow without bound: a pasted file is fine, a stuck guest is not. */
-const INPUT_MAX = 1 << 20;
-/** How often a serial port that had no room is asked again. */
-const RETRY_MS = 20;
 
 const ACCELERATORS: Readonly<Record<string, typeof interpreter>> = { auto: jit, jit, interpreter };
 
 /** Rejects with a VmError when the machine cannot be made: a malformed kernel, an accelerator that is not known. */
 export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOptions): Promise<RunningMachine> {
   const input = new Backlog();
-  let feed = (): void => {};
+  let more = (): void => {};
   const virtio = options.console === 'virtio';
   const pc = await createPc({
     memoryBytes: options.memoryBytes,
@@ -92,11 +96,11 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
     epochMs: host.epochMs,
     entropy: host.random,
     log: options.log,
-    serial: { write: (data) => virtio || options.output(data) },
+    serial: { write: (data) => virtio || options.output(data), room: () => more() },
     disks: options.disks ?? [],
     ...(virtio && {
       console: {
-        port: { write: options.output, room: () => feed() },
+        port: { write: options.output, room: () => more() },
         cols: options.consoleSize?.columns ?? 80,
         rows: options.consoleSize?.rows ?? 25,
       },
@@ -113,24 +117,14 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
   });
   const { machine } = pc;
   const take = (data: Uint8Array): number => (pc.console ? pc.console.receive(0, data) : pc.serial.receive(data));
-  let retrying = false;
-  feed = () => {
-    input.feed(take);
-    // A serial port says nothing when it has room again: it is asked while bytes wait.
-    if (virtio || retrying || input.length === 0) return;
-    retrying = true;
-    void host.pace
-      .sleep(RETRY_MS, () => {})
-      .then(() => {
-        retrying = false;
-        machine.post(feed);
-      });
-  };
+  more = () => machine.post(() => input.feed(take));
   return {
     input(data) {
-      input.push(data);
-      machine.post(feed);
+      const taken = input.push(data);
+      more();
+      return taken;
     },
+    waiting: () => input.length,
     resize: ({ columns, rows }) => machine.post(() => pc.console?.resize(columns, rows)),
     ended: machine.run(),
     stop: () => machine.end({ kind: 'stopped' }),
@@ -168,12 +162,14 @@ function latin1(data: Uint8Array): string {
 /** Typed bytes that the guest has not taken yet. */
 class Backlog {
   #chunks: Uint8Array[] = [];
+  #emptied: (() => void)[] = [];
   length = 0;
 
-  push(data: Uint8Array): void {
-    if (this.length + data.length > INPUT_MAX) return;
+  /** Resolves when everything has been taken. */
+  push(data: Uint8Array): Promise<void> {
     this.#chunks.push(data.slice());
     this.length += data.length;
+    return new Promise((resolve) => this.#emptied.push(resolve));
   }
 
   feed(take: (data: Uint8Array) => number): void {
@@ -186,5 +182,6 @@ class Backlog {
       }
       this.#chunks.shift();
     }
+    for (const resolve of this.#emptied.splice(0)) resolve();
   }
 }

@@ -34,6 +34,15 @@ describe('with a person at the terminal', () => {
     expect(await end).toEqual({ machine: { kind: 'poweroff' }, by: 'guest' });
   });
 
+  test('what a stuck guest does not read is dropped in the end, but the escape key is seen', async () => {
+    const end = start();
+    machine.untaken = 1 << 20;
+    terminal.type('lost');
+    expect([machine.typed, terminal.paused]).toEqual(['', false]);
+    terminal.type('\x1dq');
+    expect((await end).by).toBe('escape');
+  });
+
   test('the escape key and q end the machine', async () => {
     const end = start();
     terminal.type('\x1d');
@@ -65,8 +74,9 @@ describe('with piped input', () => {
     terminal.type('one\n');
     expect(machine.typed).toBe('');
     ready();
-    await Promise.resolve();
+    await vi.advanceTimersByTimeAsync(0);
     terminal.type('two\n');
+    await vi.advanceTimersByTimeAsync(0);
     expect(machine.typed).toBe('one\ntwo\n');
     machine.stop();
     await end;
@@ -76,6 +86,7 @@ describe('with piped input', () => {
     const end = start();
     terminal.type('x');
     terminal.endInput();
+    await vi.advanceTimersByTimeAsync(0);
     expect(machine.typed).toBe('x\x04');
     await vi.advanceTimersByTimeAsync(10_000);
     expect(machine.typed).toMatch(/^x\x04{4,20}$/);
@@ -86,9 +97,27 @@ describe('with piped input', () => {
     expect(machine.typed).toBe(before);
   });
 
+  test('it is read no faster than the guest takes it, and its end comes after all of it', async () => {
+    machine.untaken = 1;
+    const end = start();
+    terminal.type('first');
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([machine.typed, terminal.paused]).toEqual(['first', true]);
+    terminal.type('on its way');
+    terminal.endInput();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(machine.typed).toBe('first');
+    machine.take();
+    await vi.advanceTimersByTimeAsync(0);
+    expect([machine.typed, terminal.paused]).toEqual(['firston its way\x04', false]);
+    machine.stop();
+    await end;
+  });
+
   test('the escape key means nothing in it', async () => {
     const end = start();
     terminal.type('\x1dq');
+    await vi.advanceTimersByTimeAsync(0);
     expect(machine.typed).toBe('\x1dq');
     machine.stop();
     await end;

@@ -1,4 +1,5 @@
 /** Joins the person's terminal (or a pipe) and a machine's console, until the machine ends. */
+import { TYPED_MAX } from '../boards/console-pc.ts';
 import type { Terminal } from '../platform/terminal.ts';
 import type { MachineEnd, RunningMachine } from './machine.ts';
 
@@ -36,7 +37,7 @@ export async function attach(terminal: Terminal, machine: RunningMachine, option
     machine.stop();
   };
   const keys = new EscapeKey(
-    (data) => machine.input(data),
+    (data) => void (machine.waiting() < TYPED_MAX && machine.input(data)),
     stopBy('escape'),
     (text) => terminal.write(new TextEncoder().encode(text)),
   );
@@ -44,13 +45,16 @@ export async function attach(terminal: Terminal, machine: RunningMachine, option
   const raw = terminal.raw();
   const resize = terminal.onResize((size) => machine.resize(size));
   const closed = terminal.onClosed(stopBy('closed'));
-  const piped = new PipedInput((data) => machine.input(data), options.endOfInput);
-  void options.ready?.then(() => piped.open());
-  if (!options.ready) piped.open();
-  const input = terminal.onInput(
-    (data) => (terminal.inputIsTerminal ? keys.take(data) : piped.take(data)),
-    terminal.inputIsTerminal ? stopBy('hangup') : () => piped.end(),
-  );
+  const piped = new PipedInput((data) => machine.input(data), options.endOfInput, options.ready);
+  const input = terminal.inputIsTerminal
+    ? terminal.onInput((data) => keys.take(data), stopBy('hangup'))
+    : terminal.onInput(
+        (data) => {
+          input.pause();
+          void piped.take(data).then(() => input.resume());
+        },
+        () => void piped.end(),
+      );
   options.signal.addEventListener('abort', stop, { once: true });
   if (options.signal.aborted) stop();
   try {
@@ -67,45 +71,45 @@ export async function attach(terminal: Terminal, machine: RunningMachine, option
 }
 
 /**
- * Input that nobody types: held back until the guest is ready. Its end is Ctrl-D again and again, because the end of a
- * file lasts, while one Ctrl-D ends one read: some programs read once more, and a shell's child may read first.
+ * Input that nobody types: held back until the guest is ready, and given as fast as it reads. Its end is Ctrl-D again and
+ * again, because the end of a file lasts, while one Ctrl-D ends one read: some programs read once more, and a shell's child
+ * may read first.
  */
 class PipedInput {
-  readonly #send: (data: Uint8Array) => void;
+  readonly #send: (data: Uint8Array) => Promise<void>;
   readonly #atEnd: ConsoleOptions['endOfInput'];
-  #waiting: Uint8Array[] | undefined = [];
+  /** Everything before has been taken. */
+  #taken: Promise<void>;
   #ended = false;
+  #disposed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(send: (data: Uint8Array) => void, atEnd: ConsoleOptions['endOfInput']) {
+  constructor(send: (data: Uint8Array) => Promise<void>, atEnd: ConsoleOptions['endOfInput'], ready = Promise.resolve()) {
     this.#send = send;
     this.#atEnd = atEnd;
+    this.#taken = ready;
   }
 
-  open(): void {
-    const waiting = this.#waiting ?? [];
-    this.#waiting = undefined;
-    for (const data of waiting) this.#send(data);
-    if (this.#ended) this.#sendEnd(FIRST_REPEAT_MS);
+  /** Resolves when the guest has taken the bytes: until then there should be no more. */
+  take(data: Uint8Array): Promise<void> {
+    return (this.#taken = this.#taken.then(() => this.#send(data)));
   }
 
-  take(data: Uint8Array): void {
-    if (this.#waiting) this.#waiting.push(data);
-    else this.#send(data);
-  }
-
-  end(): void {
+  async end(): Promise<void> {
     if (this.#atEnd === 'nothing' || this.#ended) return;
     this.#ended = true;
-    if (!this.#waiting) this.#sendEnd(FIRST_REPEAT_MS);
+    await this.#taken;
+    this.#sendEnd(FIRST_REPEAT_MS);
   }
 
   dispose(): void {
+    this.#disposed = true;
     clearTimeout(this.#timer);
   }
 
   #sendEnd(repeatMs: number): void {
-    this.#send(Uint8Array.of(END_OF_FILE));
+    if (this.#disposed) return;
+    void this.#send(Uint8Array.of(END_OF_FILE));
     this.#timer = setTimeout(() => this.#sendEnd(Math.min(repeatMs * 2, LAST_REPEAT_MS)), repeatMs);
   }
 }

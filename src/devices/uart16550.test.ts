@@ -108,8 +108,28 @@ describe('receiver', () => {
   test('takes a bounded amount and says how much', () => {
     const { uart } = bench();
     const taken = uart.receive(new Uint8Array(100_000));
-    expect(taken).toBe(65_536);
+    expect(taken).toBe(4096);
     expect(uart.receive(new Uint8Array(10))).toBe(1); // one went into the holding register
+  });
+
+  test('tells when half of what it can hold has been read after it refused bytes, and after a reset', () => {
+    let rooms = 0;
+    const uart = new Uart16550({ write() {}, room: () => rooms++ }, { set() {} });
+    const read = (bytes: number): void => {
+      for (let n = 0; n < bytes; n++) uart.read(0, 1);
+    };
+    uart.receive(new Uint8Array(4096));
+    read(3000);
+    expect(rooms).toBe(0); // nothing had been refused
+    uart.receive(new Uint8Array(100_000));
+    read(2047);
+    expect(rooms).toBe(0);
+    read(1);
+    expect(rooms).toBe(1);
+    uart.receive(new Uint8Array(100_000));
+    Object.assign(uart.state, uart.schema.create());
+    uart.sync();
+    expect(rooms).toBe(2);
   });
 
   test('input that was waiting survives a reset of the FIFO', () => {

@@ -53,7 +53,7 @@ const MSR_CONNECTED = MSR_CTS | MSR_DSR | MSR_DCD;
 
 const FIFO_SIZE = 16;
 /** Bytes that wait outside the chip for room in its FIFO. */
-const BACKLOG_SIZE = 65_536;
+const BACKLOG_SIZE = 4096;
 /** A character that is a break, in `backlog` and `fifo`; the error bits of the LSR go above the data. */
 const BREAK = LSR_BI << 8;
 
@@ -84,17 +84,21 @@ export class Uart16550 extends BytePorts implements Device<StateOf<typeof uart16
   /** The INTR pin. Cards may gate it by OUT2; nothing depends on that. */
   readonly #irq: IrqLine;
 
+  /** Somebody waits for room in the backlog. */
+  #refused = false;
+
   constructor(output: CharBackend, irq: IrqLine) {
     super();
     this.#output = output;
     this.#irq = irq;
   }
 
-  /** Input from outside. Returns how many bytes were taken: fewer than given when the guest does not read. */
+  /** Input from outside. Returns how many bytes were taken: fewer than given when the guest does not read, until the backend's `room`. */
   receive(data: Uint8Array): number {
     const { backlog } = this.state;
     const taken = Math.min(data.length, BACKLOG_SIZE - backlog.length);
     for (let i = 0; i < taken; i++) backlog.push(data[i]!);
+    if (taken < data.length) this.#refused = true;
     this.sync();
     return taken;
   }
@@ -248,8 +252,13 @@ export class Uart16550 extends BytePorts implements Device<StateOf<typeof uart16
   #refill(): void {
     const { fifo, backlog, mcr } = this.state;
     // In loopback the receiver is disconnected from its pin.
-    if (backlog.length === 0 || mcr & MCR_LOOP || fifo.length >= this.#capacity) return;
-    fifo.push(...backlog.splice(0, this.#capacity - fifo.length));
+    if (!(mcr & MCR_LOOP) && backlog.length > 0 && fifo.length < this.#capacity) {
+      fifo.push(...backlog.splice(0, this.#capacity - fifo.length));
+    }
+    // Not for every byte: half of the backlog at once.
+    if (!this.#refused || backlog.length > BACKLOG_SIZE / 2) return;
+    this.#refused = false;
+    this.#output.room?.();
   }
 
   #writeFifoControl(value: number): void {

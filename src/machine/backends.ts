@@ -7,6 +7,8 @@
 export interface CharBackend {
   /** Bytes from the guest. */
   write(data: Uint8Array): void;
+  /** The guest's device refused bytes, and now has room again. */
+  room?(): void;
 }
 
 /** A disk as the guest sees it. Sectors are 512 bytes. */

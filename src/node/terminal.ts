@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import type { ReadStream, WriteStream } from 'node:tty';
 import type { Disposable } from '../base/disposable.ts';
-import type { Terminal, TerminalSize } from '../platform/terminal.ts';
+import type { Terminal, TerminalInput, TerminalSize } from '../platform/terminal.ts';
 
 type Input = NodeJS.ReadableStream & Partial<Pick<ReadStream, 'isTTY' | 'setRawMode' | 'unref'>>;
 type Output = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'columns' | 'rows'>> & { readonly writableLength?: number };
@@ -70,7 +70,7 @@ export class NodeTerminal implements Terminal {
     return { dispose: restore };
   }
 
-  onInput(listener: (data: Uint8Array) => void, end: () => void): Disposable {
+  onInput(listener: (data: Uint8Array) => void, end: () => void): TerminalInput {
     const input = this.#input;
     const onData = (data: Buffer | string) => listener(typeof data === 'string' ? new TextEncoder().encode(data) : new Uint8Array(data));
     let over = false;
@@ -84,6 +84,8 @@ export class NodeTerminal implements Terminal {
     // A terminal that hung up gives EIO; a closed descriptor may give EAGAIN or EBADF.
     input.on('error', onEnd);
     return {
+      pause: () => void input.pause(),
+      resume: () => void input.resume(),
       dispose: () => {
         input.removeListener('data', onData);
         input.removeListener('end', onEnd);

@@ -6,6 +6,13 @@ export interface TerminalSize {
   readonly rows: number;
 }
 
+/** Somebody's listening to the input, until disposed. */
+export interface TerminalInput extends Disposable {
+  /** No more bytes come until `resume`, but for what is on its way: whoever writes has to wait. */
+  pause(): void;
+  resume(): void;
+}
+
 export interface Terminal {
   /** Keys come from a person: the input can be made raw. */
   readonly inputIsTerminal: boolean;
@@ -17,7 +24,7 @@ export interface Terminal {
   /** Raw: every key arrives as it is, none is acted on. Disposing gives the mode before; so does the end of the process, however it comes. */
   raw(): Disposable;
   /** Bytes typed or piped in, until disposed; `end` when there are no more. */
-  onInput(listener: (data: Uint8Array) => void, end: () => void): Disposable;
+  onInput(listener: (data: Uint8Array) => void, end: () => void): TerminalInput;
   /** Never blocks. Bytes that nobody reads any more (a closed pipe) are dropped, and `onClosed` is told. */
   write(data: Uint8Array): void;
   /** Resolves when everything written has left the process. */

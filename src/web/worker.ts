@@ -1,5 +1,5 @@
 /** The worker: makes one machine as the page says, runs it, and tells what it does. protocol.ts is all that it understands. */
-import { startConsolePc, type RunningMachine } from '../boards/console-pc.ts';
+import { startConsolePc, TYPED_MAX, type RunningMachine } from '../boards/console-pc.ts';
 import { BrowserClock, BrowserRandom } from '../browser/clock.ts';
 import { BrowserPace } from '../browser/pace.ts';
 import type { MachineEnd } from '../machine/machine.ts';
@@ -76,7 +76,10 @@ function listen(): void {
       return;
     }
     machine?.then(
-      (running) => (message.type === 'input' ? running.input(message.data) : running.resize(message)),
+      (running) => {
+        if (message.type === 'resize') running.resize(message);
+        else if (running.waiting() < TYPED_MAX) void running.input(message.data);
+      },
       () => {},
     );
   };

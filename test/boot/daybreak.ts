@@ -29,24 +29,28 @@ export interface Reaction {
 /** A guest may print for an hour. */
 const LOOKED_AT = 1 << 16;
 
-export function boot(args: readonly string[], reaction?: Reaction): Promise<Ended> {
+/** @param input what is piped in; nothing if undefined */
+export function boot(args: readonly string[], reaction?: Reaction, input?: Uint8Array): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['dist/daybreak.js', 'boot', '--stats', ...args], {
       cwd: ROOT,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [input ? 'pipe' : 'ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1' },
     });
+    // What a guest does not read cannot be written any more when it ends.
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(input);
     let output = '';
     let errors = '';
     let reacted = false;
-    child.stdout.setEncoding('latin1').on('data', (text: string) => {
+    child.stdout!.setEncoding('latin1').on('data', (text: string) => {
       output += text;
       if (!reaction || reacted || !reaction.seen.test(output.slice(-LOOKED_AT))) return;
       reacted = true;
-      if (reaction.action === 'close') child.stdout.destroy();
+      if (reaction.action === 'close') child.stdout!.destroy();
       else child.kill(reaction.action);
     });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (errors += text));
     child.on('error', reject);
     child.on('close', (status) => {
       const instructions = /^instructions: (\d+)$/m.exec(errors)?.[1];

@@ -80,6 +80,23 @@ test('isa-debug-exit ends the program with the status that the guest chose', asy
   expect(ended.status).toBe((5 << 1) | 1);
 });
 
+test('piped input arrives whole and in order, however much it is and slowly the guest reads', { timeout: TIMEOUT_MS }, async () => {
+  const input = noise(2 << 20);
+  let sum = 0;
+  for (const byte of input) sum = (Math.imul(sum, 31) + byte) >>> 0;
+  const word = (value: number): number[] => [value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24];
+  const code = Uint8Array.of(
+    ...[0x31, 0xdb, 0xb9, ...word(input.length)], // xor ebx, ebx; mov ecx, length
+    ...[0x66, 0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf7], // wait for data
+    ...[0x66, 0xba, 0xf8, 0x03, 0xec, 0x0f, 0xb6, 0xc0, 0x6b, 0xdb, 31, 0x01, 0xc3], // ebx = ebx * 31 + byte
+    ...[0xe2, 0xe8, 0x81, 0xfb, ...word(sum)], // loop; cmp ebx, sum
+    ...[0x0f, 0x94, 0xc0, 0xe6, 0xf4, 0xf4], // sete al; out 0xf4, al; hlt
+  );
+  const kernel = scratch.write('reader', makeMultiboot(undefined, code));
+  const ended = await boot(['--kernel', kernel, '--memory', '16', '--debug-exit'], undefined, input);
+  expect(ended.status).toBe((1 << 1) | 1);
+});
+
 test.for([
   ['Ctrl-C', 'SIGINT', 128 + 2],
   ['SIGTERM', 'SIGTERM', 128 + 15],

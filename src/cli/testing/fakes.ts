@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
 import type { Disposable } from '../../base/disposable.ts';
-import type { Terminal, TerminalSize } from '../../platform/terminal.ts';
+import type { Terminal, TerminalInput, TerminalSize } from '../../platform/terminal.ts';
 import { DEBIAN_ARCHIVE_KEYS } from '../../snapshots/debian/keys/archive-keys.ts';
 import type { Host } from '../host.ts';
 import type { MachineEnd, MachineOptions, RunningMachine } from '../machine.ts';
@@ -13,6 +13,7 @@ export class FakeTerminal implements Terminal {
   inputIsTerminal = false;
   outputIsTerminal = false;
   output = '';
+  paused = false;
   /** How often raw mode was entered and left. */
   rawEntered = 0;
   rawLeft = 0;
@@ -56,9 +57,13 @@ export class FakeTerminal implements Terminal {
     return { dispose: () => this.rawLeft++ };
   }
 
-  onInput(listener: (data: Uint8Array) => void, end: () => void): Disposable {
+  onInput(listener: (data: Uint8Array) => void, end: () => void): TerminalInput {
     this.#input = { listener, end };
-    return { dispose: () => (this.#input = undefined) };
+    return {
+      pause: () => void (this.paused = true),
+      resume: () => void (this.paused = false),
+      dispose: () => (this.#input = undefined),
+    };
   }
 
   write(data: Uint8Array): void {
@@ -76,6 +81,9 @@ export class FakeTerminal implements Terminal {
 export class FakeMachine implements RunningMachine {
   readonly options: MachineOptions;
   typed = '';
+  /** Bytes that still wait: a guest that does not read. */
+  untaken = 0;
+  #take: (() => void) | undefined;
   readonly sizes: TerminalSize[] = [];
   readonly ended: Promise<MachineEnd>;
   #end: (end: MachineEnd) => void = () => {};
@@ -87,8 +95,19 @@ export class FakeMachine implements RunningMachine {
     });
   }
 
-  input(data: Uint8Array): void {
+  input(data: Uint8Array): Promise<void> {
     this.typed += new TextDecoder().decode(data);
+    return this.untaken === 0 ? Promise.resolve() : new Promise((resolve) => (this.#take = resolve));
+  }
+
+  waiting(): number {
+    return this.untaken;
+  }
+
+  /** The guest reads all that waits. */
+  take(): void {
+    this.untaken = 0;
+    this.#take?.();
   }
 
   resize(size: TerminalSize): void {

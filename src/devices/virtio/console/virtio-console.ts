@@ -46,8 +46,6 @@ export interface ConsolePort extends CharBackend {
   readonly name?: string;
   /** The guest opened or closed its end. */
   opened?(open: boolean): void;
-  /** `receive` refused bytes, and now has room again. */
-  room?(): void;
 }
 
 interface PortState {
