@@ -1,5 +1,5 @@
 /** `Files` on Node's fs. */
-import { open, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { open, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { VmError } from '../base/errors.ts';
 import type { Appender, FileInfo, Files } from '../platform/files.ts';
@@ -122,6 +122,11 @@ export class NodeFiles implements Files {
 
   async rename(from: string, to: string): Promise<void> {
     await required('rename', from, () => rename(from, to));
+  }
+
+  async touch(path: string): Promise<void> {
+    const now = new Date();
+    await utimes(path, now, now).catch(() => {}); // not there, or not ours
   }
 
   async remove(path: string): Promise<void> {

@@ -12,6 +12,8 @@ import { readRelease, type IndexFile, type Release } from './release.ts';
 const DEFAULT_ARCHITECTURE = 'amd64';
 const MAX_RELEASE_BYTES = 8 << 20;
 const MAX_INDEX_BYTES = 1 << 30;
+/** All downloads that are kept: some ten days of a minimal system that changes. */
+const CACHE_BYTES = 2 ** 31;
 const DAY_MS = 86_400_000;
 const COMPRESSIONS = ['.xz', '.gz', ''];
 
@@ -92,6 +94,19 @@ export class DebianArchive {
       if (file) return { path, file };
     }
     throw new VmError('not-found', `${mirror}: ${suite} has no packages for ${architecture}`);
+  }
+
+  /** Keeps the .debs of packages that are about to be asked for, as far as they are in the cache. */
+  async hold(packages: readonly DebianPackage[]): Promise<void> {
+    await this.#downloads.hold(packages.map(({ sha256 }) => sha256));
+  }
+
+  /** Keeps the cache of downloads within its bounds. What goes wrong is logged: the next run tries again. */
+  async prune(): Promise<void> {
+    await this.#downloads.prune(CACHE_BYTES).catch((error: unknown) => {
+      if (!(error instanceof VmError)) throw error;
+      this.#host.log('warn', 'debian', `the cache could not be pruned: ${error.message}`);
+    });
   }
 
   async packages(release: Release, onBytes: (count: number) => void, signal?: AbortSignal): Promise<PackageIndex> {

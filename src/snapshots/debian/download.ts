@@ -1,6 +1,7 @@
 /**
  * Downloads of things whose SHA-256 is known. What lies in the cache under its digest is whole and was verified
- * before it got that name; what is still coming lies under `partial/` and is resumed by range.
+ * before it got that name; what is still coming lies under `partial/` and is resumed by range. A file's time of change is
+ * when it was last used, by any process.
  */
 import { concatBytes } from '../../base/bytes.ts';
 import { VmError } from '../../base/errors.ts';
@@ -11,6 +12,10 @@ import type { Files } from '../../platform/files.ts';
 
 const ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 500;
+/** What was used so lately may be in use by another process. */
+const IN_USE_MS = 3_600_000;
+/** After so long nobody resumes a download. */
+const PARTIAL_MS = 7 * 86_400_000;
 
 export interface Wanted {
   /** Addresses that should have it; a later one is asked when an earlier has it not, or something else. */
@@ -29,6 +34,8 @@ export class Downloader {
   readonly #host: DownloaderHost;
   readonly #directory: string;
   readonly #offline: boolean;
+  /** Digests that this run has asked for. */
+  readonly #needed = new Set<string>();
 
   constructor(host: DownloaderHost, directory: string, offline: boolean) {
     this.#host = host;
@@ -38,12 +45,50 @@ export class Downloader {
 
   /** What is in the cache, verified again; undefined when it is not there. Something damaged is removed. */
   async cached(digest: string): Promise<Uint8Array | undefined> {
+    await this.hold([digest]);
     const path = this.#path(digest);
     const data = await this.#host.files.read(path);
     if (!data) return undefined;
     if ((await sha256(data)) === digest) return data;
     await this.#host.files.remove(path);
     return undefined;
+  }
+
+  /** Says that these will be needed: no process removes them in the next hour, and this one never. */
+  async hold(digests: readonly string[]): Promise<void> {
+    for (const digest of digests) {
+      this.#needed.add(digest);
+      await this.#host.files.touch(this.#path(digest));
+    }
+  }
+
+  /**
+   * Removes what was used longest ago until no more than `maxBytes` are left, but nothing that is in use, here or, as far as
+   * their times tell, in another process. A process that misses something all the same fetches it again.
+   */
+  async prune(maxBytes: number): Promise<void> {
+    const { files, clock } = this.#host;
+    const now = clock.nowMs();
+    const partial = `${this.#directory}/partial`;
+    for (const name of await files.list(partial)) {
+      const info = await files.info(`${partial}/${name}`);
+      if (info && info.mtimeMs < now - PARTIAL_MS) await files.remove(`${partial}/${name}`);
+    }
+    const found: { digest: string; sizeBytes: number; mtimeMs: number }[] = [];
+    for (const digest of await files.list(this.#directory)) {
+      const info = await files.info(this.#path(digest));
+      if (info && !info.directory) found.push({ digest, ...info });
+    }
+    found.sort((a, b) => a.mtimeMs - b.mtimeMs);
+    let total = found.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    for (const { digest, sizeBytes } of found) {
+      if (total <= maxBytes) return;
+      // Looked at again: somebody may have come to need it meanwhile.
+      const info = await files.info(this.#path(digest));
+      if (this.#needed.has(digest) || (info && info.mtimeMs > now - IN_USE_MS)) continue;
+      await files.remove(this.#path(digest));
+      total -= sizeBytes;
+    }
   }
 
   /**

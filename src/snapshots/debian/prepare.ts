@@ -87,12 +87,16 @@ async function imageOf(
   const directory = `${cacheDirectory}/images/${(await sha256(new TextEncoder().encode(inputs))).slice(0, 32)}`;
   const date = dateOf(release.dateMs);
   const known = await readImage(host.files, directory);
-  if (known) return { ...known, date };
+  if (known) {
+    await host.files.touch(`${directory}/image.json`);
+    return { ...known, date };
+  }
 
   const index = await archive.packages(release, counter(progress, 'package index', file.sizeBytes), signal);
   const { packages, unmet } = resolve(index, [...index.essential().map(({ name }) => name), ...WANTED_PACKAGES]);
   for (const sentence of unmet) host.log('warn', 'debian', sentence);
   const kernelPackage = findKernel(index);
+  await archive.hold([kernelPackage, ...packages]);
   const debs = startDownloads(archive, [kernelPackage, ...packages], progress, signal);
   try {
     const kernel = await kernelOf(kernelPackage.filename, await debs.get(kernelPackage));
@@ -109,6 +113,7 @@ async function imageOf(
     const image = { kernel, initramfs, kernelVersion, packageCount: packages.length };
     await writeImage(host.files, directory, image);
     await pruneImages(host.files, `${cacheDirectory}/images`);
+    await archive.prune();
     return { ...image, date };
   } finally {
     debs.stop();
@@ -232,7 +237,7 @@ async function writeImage(files: Files, directory: string, image: Omit<DebianIma
   await files.write(`${directory}/image.json`, new TextEncoder().encode(`${JSON.stringify(manifest, undefined, 2)}\n`));
 }
 
-/** Keeps the newest few; each is large and can be made again. */
+/** Keeps those used last; each is large and can be made again. */
 async function pruneImages(files: Files, directory: string): Promise<void> {
   const dated: { path: string; mtimeMs: number }[] = [];
   for (const name of await files.list(directory)) {
