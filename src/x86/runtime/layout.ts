@@ -90,6 +90,8 @@ export const SSE_FAULT = 0x82ac;
 export const WATCH_HITS = 0x82b0;
 /** PAE paging: the four page-directory-pointer entries, as loaded with CR3. 8 bytes each. */
 export const PDPTES = 0x82c0;
+/** IA32_SPEC_CTRL */
+export const SPEC_CTRL = 0x82e0;
 /** R0…R7, 16 bytes each: significand at 0, sign and exponent at 8. MMX registers are the significands. */
 export const X87 = 0x8300;
 /** YMM0…YMM15, 32 bytes each. */

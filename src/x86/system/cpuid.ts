@@ -20,7 +20,7 @@ const BASE =
   );
 /** What a machine has whatever its instruction set level. */
 const SYSTEM =
-  'x2apic tsc_deadline hypervisor arat smep smap umip fsgsbase erms fsrm rdpid invpcid pcid rdrand rdseed arch_capabilities tsc_adjust clflushopt'.split(
+  'x2apic tsc_deadline hypervisor arat smep smap umip fsgsbase erms fsrm rdpid invpcid pcid rdrand rdseed arch_capabilities bhi_ctrl tsc_adjust clflushopt'.split(
     ' ',
   );
 const V2 = 'sse3 ssse3 sse41 sse42 popcnt cx16'.split(' ');
@@ -57,6 +57,7 @@ const LEAF7_EBX: Bits = {
 }; // prettier-ignore
 const LEAF7_ECX: Bits = { umip: 2, vaes: 9, vpclmulqdq: 10, rdpid: 22 };
 const LEAF7_EDX: Bits = { fsrm: 4, serialize: 14, arch_capabilities: 29 };
+const LEAF7_2_EDX: Bits = { bhi_ctrl: 4 };
 const EXT1_EDX: Bits = { syscall: 11, nx: 20, pdpe1gb: 26, rdtscp: 27, lm: 29 };
 const EXT1_ECX: Bits = { lahf: 0, lzcnt: 5 };
 const LEAFD1_EAX: Bits = { xsaveopt: 0, xsavec: 1, xgetbv1: 2, xsaves: 3 };
@@ -108,9 +109,10 @@ export function cpuid(model: CpuModel, leaf: number, subleaf: number, context: C
     case 6:
       return [features.has('arat') ? 4 : 0, 0, 0, 0];
     case 7:
+      if (subleaf === 2) return [0, 0, 0, bitsOf(LEAF7_2_EDX, features)];
       if (subleaf !== 0) return NOTHING;
       // Bit 13: FCS and FDS are not kept.
-      return [0, (bitsOf(LEAF7_EBX, features) | (1 << 13)) >>> 0, bitsOf(LEAF7_ECX, features), bitsOf(LEAF7_EDX, features)];
+      return [2, (bitsOf(LEAF7_EBX, features) | (1 << 13)) >>> 0, bitsOf(LEAF7_ECX, features), bitsOf(LEAF7_EDX, features)];
     case 0xb: // one thread, one core
       if (subleaf === 0) return [0, 1, 0x100, context.apicId];
       if (subleaf === 1) return [0, 1, 0x201, context.apicId];

@@ -29,7 +29,7 @@ const CONSTANT: Readonly<Record<number, bigint>> = {
   0x1a0: 1n, // fast strings
   0x1d9: 0n, // DEBUGCTL
   0x2ff: 0n, // MTRR default type
-  0x48: 0n, 0x140: 0n, 0x33: 0n,
+  0x140: 0n, 0x33: 0n,
   0xc0010015: 1n << 24n, // AMD HWCR: TSC counts at the nominal rate
   0xc001001f: 0n, 0xc0011029: 2n, // AMD NB_CFG, DE_CFG: LFENCE serializes
 }; // prettier-ignore
@@ -40,6 +40,13 @@ const CONSTANT: Readonly<Record<number, bigint>> = {
  * another register. SDM vol. 4, table 2-2.
  */
 const ARCH_CAPABILITIES = [0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce((value, bit) => value | (1n << BigInt(bit)), 0n);
+
+/**
+ * IA32_SPEC_CTRL: IBRS and BHI_DIS_S, which do nothing here. Linux trusts BHI_NO for attacks from outside the kernel only: without
+ * BHI_DIS_S it runs a loop of branches at each system call.
+ */
+const SPEC_CTRL = 0x48;
+const SPEC_CTRL_WRITABLE = 0x401n;
 
 const TSC = 0x10;
 const EFER = 0xc0000080;
@@ -61,6 +68,8 @@ export function readMsr(cpu: Cpu, index: number): bigint | undefined {
       return BigInt(state.u32(L.EFER));
     case 0x3b: // TSC_ADJUST
       return state.u64(L.TSC_OFFSET);
+    case SPEC_CTRL:
+      return cpu.model.features.has('bhi_ctrl') ? state.u64(L.SPEC_CTRL) : undefined;
     case 0x10a:
       return cpu.model.features.has('arch_capabilities') ? ARCH_CAPABILITIES : undefined;
     case 0xda0: // XSS
@@ -142,6 +151,10 @@ export function writeMsr(cpu: Cpu, index: number, value: bigint): boolean {
       return true;
     case EFER:
       return writeEfer(cpu, value);
+    case SPEC_CTRL:
+      if (value & ~SPEC_CTRL_WRITABLE || !cpu.model.features.has('bhi_ctrl')) return false;
+      state.setU64(L.SPEC_CTRL, value);
+      return true;
     case 0x10a:
       return false;
     case 0xda0:
