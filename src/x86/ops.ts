@@ -15,6 +15,9 @@ import type { Node, FunctionBuilder, Variable } from './wasm/ir.ts';
 import type { FunctionRef } from './wasm/module.ts';
 
 /** Register numbers in encoding order. */
+/** Added to the byte count of an address: its segment must be writable. See runtime/address.ts. */
+export const FOR_WRITING = 256;
+
 export const RAX = 0;
 export const RCX = 1;
 export const RDX = 2;

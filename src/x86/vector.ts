@@ -13,9 +13,6 @@ export type ElementType = FloatType | 'i32' | 'i64';
 const LANES: Readonly<Record<ElementType, string>> = { f32: 'f32x4', f64: 'f64x2', i32: 'i32x4', i64: 'i64x2' };
 const BYTES: Readonly<Record<ElementType, number>> = { f32: 4, f64: 8, i32: 4, i64: 8 };
 
-/** Added to the byte count of an address: its segment must be writable. See runtime/address.ts. */
-export const FOR_WRITING = 256;
-
 export const zeroVector = (o: Ops): Node => o.b.v128(0n, 0n);
 
 /** The immediate byte as i32, 0 to 255. */

@@ -55,9 +55,9 @@ test.for(ACCELERATORS)(
     // Seen once in some 100,000 cases under load, on either side, never twice; more would be a leak of state between cases.
     if (differential.onlyInContext.length > 0) console.warn(`only once:\n${differential.onlyInContext.join('\n')}`);
     expect(differential.onlyInContext.length).toBeLessThanOrEqual(Math.ceil(CASES / 20_000));
-    // Known and rare, a dozen in a million: which of two faults comes first at the canonical boundary or with alignment
-    // checks on, POPA that faults halfway, AMD's bit 17 of MXCSR. They are printed; a wrong instruction differs far more often.
-    const known = Math.ceil(CASES / 25_000);
+    // A case that no rule above foresees, such as a trap between the elements of a gather, comes once in some million.
+    // They are printed; a wrong instruction differs far more often.
+    const known = Math.ceil(CASES / 500_000);
     if (failures.length > 0) console.warn(`${summary}\n${text.join('\n')}`);
     expect(differential.failed, summary).toBeLessThanOrEqual(known);
   },

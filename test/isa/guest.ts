@@ -42,6 +42,9 @@ const LDT_CODE_16 = 0x00fb;
 const LDT_DATA_16 = 0x00f3;
 const TSS_BUSY = 0x008b;
 const LDT_SEGMENT = 0x0082;
+/** Linux's 0x78, whose limit tells the processor's number: expand-down, read-only. */
+const CPU_NUMBER = 0x40f5;
+const CPU_NUMBER_AT = 0x78;
 
 const field = (value: number | bigint, shift: number): bigint => BigInt(value) << BigInt(shift);
 
@@ -132,6 +135,7 @@ export function buildGuest(memory: Memory): void {
     long(GDT + selector, descriptor(attributes, base, limit));
     long(GDT + selector + 8, base >> 32n);
   }
+  long(GDT + CPU_NUMBER_AT, descriptor(CPU_NUMBER, 0n, 0));
   [SEGMENTS.code16, SEGMENTS.data16].forEach(({ base, limit, attributes }, i) => long(LDT + 8 * i, descriptor(attributes, base, limit)));
   long(TSS + 4, KERNEL + BigInt(STACK_TOP_GPA)); // RSP0
   long(TSS + 0x60, BigInt(TSS_LIMIT + 1) << 48n); // no I/O bitmap

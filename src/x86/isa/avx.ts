@@ -1,8 +1,8 @@
 /** What only AVX and AVX2 have: broadcasts, permutations, masked and gathered memory accesses, variable shifts. SDM vol. 2. */
 import { UD } from '../faults.ts';
-import type { Ops } from '../ops.ts';
+import { FOR_WRITING, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
-import { callRuntime, immediateByte, FOR_WRITING, setVector, vector, zeroVector } from '../vector.ts';
+import { callRuntime, immediateByte, setVector, vector, zeroVector } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
 import { testBits } from './sse4.ts';
 import { AVX, AVX2, runtime, vexBinary, vexUnary, type Part, type UnaryPart } from './vector-forms.ts';

@@ -1,6 +1,6 @@
 /** Bit tests, scans, counts and BMI. SDM vol. 2. */
 import { AF, ARITHMETIC, CF, OF, PF, SF, ZF } from '../flags.ts';
-import type { Ops } from '../ops.ts';
+import { FOR_WRITING, type Ops } from '../ops.ts';
 import type { Node } from '../wasm/ir.ts';
 import { row, type Row, type Semantics } from './row.ts';
 
@@ -14,7 +14,7 @@ function bitTest(change: ((o: Ops, value: Node, mask: Node) => Node) | undefined
     const carry = (value: Node): void => o.changeFlags(CF, o.narrow(o.and(o.shr(value, position), o.const(1))));
     if (o.isMemory(0) && o.operand(1).letter === 'G') {
       const away = o.shl(o.sar(o.signed(index, bits), o.const(Math.log2(bits))), o.const(Math.log2(bits / 8)));
-      const va = o.displaced(away, bits / 8);
+      const va = o.displaced(away, (bits / 8) | (change ? FOR_WRITING : 0));
       const host = o.translate(va, bits / 8, change !== undefined);
       const value = o.loadHost(host, bits);
       if (change) {

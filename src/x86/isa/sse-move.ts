@@ -1,6 +1,6 @@
 /** Moves of vectors and their parts, with MMX and AVX. SDM vol. 2. */
 import { GP } from '../faults.ts';
-import { RDI, type Ops } from '../ops.ts';
+import { FOR_WRITING, RDI, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import {
   element,
@@ -13,7 +13,6 @@ import {
   shuffle,
   vector,
   zeroVector,
-  FOR_WRITING,
   type ElementType,
 } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';

@@ -2,14 +2,14 @@
  * String instructions. A repeated one does one element at a time, so that a fault or an interrupt in the middle finds
  * the registers as the manual says; MOVS and STOS first ask the runtime to do as many at once as lie within a page.
  */
-import { RAX, RCX, RDI, RSI, type Ops } from '../ops.ts';
+import { FOR_WRITING, RAX, RCX, RDI, RSI, type Ops } from '../ops.ts';
 import { ES } from '../state.ts';
 import type { Node } from '../wasm/ir.ts';
 import { row, type Row, type Semantics } from './row.ts';
 
 const bytesOf = (o: Ops): number => o.size / 8;
 const source = (o: Ops): Node => o.segmented(o.and(o.readGpr(RSI, 64), o.addressMask()), bytesOf(o));
-const destination = (o: Ops): Node => o.extraSegment(o.and(o.readGpr(RDI, 64), o.addressMask()), bytesOf(o));
+const destination = (o: Ops, access = 0): Node => o.extraSegment(o.and(o.readGpr(RDI, 64), o.addressMask()), bytesOf(o) | access);
 
 function advance(o: Ops, register: number): void {
   o.writeAddressSized(register, o.add(o.readGpr(register, 64), o.step(bytesOf(o))));
@@ -39,13 +39,13 @@ function repeated(element: (o: Ops) => void, bulk?: string, compares = false): S
 
 const movs = (o: Ops): void => {
   const value = o.readMemory(source(o), o.size);
-  o.writeMemory(destination(o), o.size, value, ES);
+  o.writeMemory(destination(o, FOR_WRITING), o.size, value, ES);
   advance(o, RSI);
   advance(o, RDI);
 };
 
 const stos = (o: Ops): void => {
-  o.writeMemory(destination(o), o.size, o.readGpr(RAX, o.size), ES);
+  o.writeMemory(destination(o, FOR_WRITING), o.size, o.readGpr(RAX, o.size), ES);
   advance(o, RDI);
 };
 

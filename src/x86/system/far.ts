@@ -23,6 +23,7 @@ import { isNull, markAccessed, readBaseHigh, readDescriptor, setNull, setRealSeg
 import { Stack, usesDescriptors } from './stack.ts';
 import { switchTask } from './tasks.ts';
 
+const RSP = 4;
 /** Types of system descriptors. SDM vol. 3, table 3-2. */
 const TSS_16 = 1;
 const CALL_GATE_16 = 4;
@@ -176,9 +177,9 @@ const returnFar: Routine = (cpu, i) => {
   if (!back) return false;
   const offset = back[0]!;
   const selector = Number(back[1]! & 0xffffn);
-  stack.skip(release);
   if (!usesDescriptors(cpu)) {
     if (offset > BigInt(state.limit(CS))) return cpu.fault(GP, 0);
+    stack.skip(release);
     stack.keep();
     setRealSegment(cpu, CS, selector);
     cpu.updateMode();
@@ -190,10 +191,15 @@ const returnFar: Routine = (cpu, i) => {
   const rpl = selector & 3;
   if (rpl === cpl) {
     if (!checkTarget(cpu, code, offset)) return false;
+    // From compatibility mode to 64-bit code, the stack has all its width when the parameters are released.
+    const widens = isWide(cpu, code.attributes) && !cpu.long;
+    if (!widens) stack.skip(release);
     stack.keep();
+    if (widens) state.setGpr(RSP, state.gpr(RSP) + BigInt(release));
     enterCode(cpu, selector, code, cpl, offset);
     return true;
   }
+  stack.skip(release);
   const outer = stack.popAll(bytes, 2);
   if (!outer) return false;
   const stackSelector = Number(outer[1]! & 0xffffn);

@@ -40,7 +40,10 @@ function returnFromWide(cpu: Cpu, i: Instruction): boolean {
   const bytes = size / 8;
   const pointer = state.gpr(RSP);
   if (!canonical(pointer)) return cpu.fault(STACK_FAULT, 0);
-  if (!cpu.engine.runtime.systemRead(pointer, L.TRANSFER, bytes * 5, cpl === 3 ? USER : 0)) return false;
+  const { systemRead } = cpu.engine.runtime;
+  // Checked for alignment by the size of one element.
+  if (cpl === 3 && !systemRead(pointer, L.TRANSFER, bytes, USER)) return false;
+  if (!systemRead(pointer, L.TRANSFER, bytes * 5, cpl === 3 ? USER : 0)) return false;
   const offset = size === 64 ? state.u64(L.TRANSFER) : BigInt.asUintN(size, state.u64(L.TRANSFER));
   const selector = state.u16(L.TRANSFER + bytes);
   const image = state.u32(L.TRANSFER + bytes * 2) & (size === 16 ? 0xffff : 0xffffffff);

@@ -87,12 +87,13 @@ function setCounter(cpu: Cpu, i: Instruction, register: number, value: bigint): 
 /** One element of INS or OUTS; repeats by staying at the same instruction while the count lasts. */
 function stringIo(element: (cpu: Cpu, i: Instruction, width: Width, port: number) => boolean): Routine {
   return (cpu, i) => {
+    const width = stringWidth(i);
+    const port = cpu.state.u16(L.GPR + 16);
+    if (!allowed(cpu, port, width)) return false; // also if there is nothing to repeat
     const repeats = i.variant.rep !== 'none';
     const count = counter(cpu, i, 1);
     if (repeats && count === 0n) return true;
-    const width = stringWidth(i);
-    const port = cpu.state.u16(L.GPR + 16);
-    if (!allowed(cpu, port, width) || !element(cpu, i, width, port)) return false;
+    if (!element(cpu, i, width, port)) return false;
     if (repeats) {
       setCounter(cpu, i, 1, count - 1n);
       if (count > 1n) cpu.next = cpu.wrap(cpu.next - BigInt(i.length));

@@ -77,7 +77,8 @@ const enter: Routine = (cpu, i) => {
   const level = (i.immediate >>> 16) & 31;
   const stack = Stack.current(cpu);
   if (!stack.push(bytes, state.gpr(RBP))) return false;
-  const frame = stack.pointer;
+  // On a 16-bit stack, EBP takes the upper half of ESP, which stays.
+  const frame = stack.whole;
   const outer = Stack.current(cpu);
   outer.pointer = state.gpr(RBP);
   outer.skip(0);

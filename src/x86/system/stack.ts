@@ -105,6 +105,11 @@ export class Stack {
     return values;
   }
 
+  /** The pointer with what the other bits of RSP are. */
+  get whole(): bigint {
+    return this.#mask === 0xffffn ? (this.#cpu.state.gpr(RSP) & ~0xffffn) | this.pointer : this.pointer;
+  }
+
   skip(bytes: number): void {
     this.pointer = (this.pointer + BigInt(bytes)) & this.#mask;
   }
