@@ -28,6 +28,8 @@ const FIRST_SLICE = 100_000;
 const LARGEST_SLICE = 1 << 23;
 /** A wait below this is spent looking at the host's events: host timers are no finer. */
 const SHORTEST_SLEEP_MS = 1;
+/** From here on a wait may last up to two milliseconds longer, so that its end need not be spent looking. */
+const COARSE_SLEEP_MS = 8;
 
 export class Machine implements Door {
   readonly clock: VirtualClock;
@@ -180,7 +182,9 @@ export class Machine implements Door {
     const waitMs = (clock.nextDeadlineNs - this.#realNs) / 1e6;
     if (waitMs < SHORTEST_SLEEP_MS) await this.#pace.breathe();
     else {
-      await this.#pace.sleep(waitMs, (wake) => (this.#wake = wake));
+      // Host timers count whole milliseconds on a clock that may be up to one behind.
+      const sleepMs = waitMs < COARSE_SLEEP_MS ? waitMs : Math.ceil(waitMs) + 1;
+      await this.#pace.sleep(sleepMs, (wake) => (this.#wake = wake));
       this.#wake = undefined;
     }
     clock.advanceTo(Math.min(this.#realNs, clock.nextDeadlineNs));
