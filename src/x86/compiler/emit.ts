@@ -313,6 +313,7 @@ class RegionEmitter implements Surroundings {
   #leaveForever(address: Node): void {
     const { b } = this;
     this.flags.store();
+    b.set(this.#target, b.i32(0));
     b.set(this.#address, address);
     b.br(this.#exit);
   }
@@ -362,6 +363,14 @@ class RegionEmitter implements Surroundings {
 
   position(): Node {
     return this.b.op('i32.add', this.b.get(this.#at), this.b.i32(this.#done * L.RECORD_BYTES));
+  }
+
+  leaveIf(condition: Node): void {
+    const { b } = this;
+    const step = this.#block(this.#node).steps[this.#done]!;
+    this.flags.settle();
+    b.set(this.#target, b.i32(step.record + this.#done));
+    b.brIf(this.#exit, condition);
   }
 
   leave(): void {

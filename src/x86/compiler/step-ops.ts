@@ -26,6 +26,8 @@ export interface Surroundings {
   position(): Node;
   /** Leaves before the present step, which the interpreter does. Nothing after it in its scope runs. */
   leave(): void;
+  /** The same under a condition (i32); what follows runs when it does not hold. */
+  leaveIf(condition: Node): void;
   /** Ends the block: goes on at an offset from the region's first page. */
   goTo(at: number): void;
   branch(condition: Node, taken: number, next: number): void;
@@ -158,7 +160,7 @@ export class StepOps extends Ops {
     const { segment } = this.decoded;
     if (segment < CS_OR_DATA) return offset;
     // The offset must be canonical by itself, too.
-    this.if(this.ne(this.sar(this.shl(offset, this.const(16)), this.const(16)), offset), () => this.around.leave());
+    this.around.leaveIf(this.ne(this.sar(this.shl(offset, this.const(16)), this.const(16)), offset));
     return this.add(this.state64(L.SEG_BASE + segment * 8), offset);
   }
 
@@ -192,9 +194,7 @@ export class StepOps extends Ops {
     const { b } = this;
     const table = this.around.tlb(write);
     const entry = b.op('i32.add', table, b.op('i32.and', this.narrow(this.shr(va, this.const(8))), b.i32((L.TLB_ENTRIES - 1) << 4)));
-    this.around.flags.settle();
-    const hit = this.below(this.xor(b.load('i64.load', entry), va), this.const(4097 - bytes));
-    b.if(this.isFalse(hit), () => this.around.leave());
+    this.around.leaveIf(b.op('i64.ge_u', this.xor(b.load('i64.load', entry), va), this.const(4097 - bytes)));
     return b.variable('i32', b.op('i32.add', b.load('i32.load', entry, 8), this.narrow(va)));
   }
 

@@ -96,6 +96,7 @@ function probe(variant: Variant): Traits {
     tlbChanged() {},
     position: () => table,
     leave: () => (leaves = true),
+    leaveIf: () => (leaves = true),
     goTo: () => (ending = row.mnemonic === 'call' ? 'call' : 'jump'),
     branch: () => (ending = 'branch'),
     jumpTo: () => (ending = row.mnemonic === 'ret' ? 'return' : 'indirect'),
