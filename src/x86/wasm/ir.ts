@@ -7,7 +7,7 @@
  * and what emission writes for it follows from its kind.
  */
 import { ByteWriter } from './bytes.ts';
-import { fold } from './fold.ts';
+import { fold, uncut } from './fold.ts';
 import { LOADS, OPERATIONS, STORES, VALTYPE_CODE, type ValType } from './opcodes.ts';
 import type { FunctionRef, Signature } from './module.ts';
 
@@ -187,7 +187,7 @@ export class FunctionBuilder {
     if (lanes > 0) {
       return this.#add(PURE, result, code, operands.slice(0, count) as Node[], -1, operands.slice(count) as number[]);
     }
-    const args = operands as readonly Node[];
+    const args = count === 1 ? [uncut(name, operands[0] as Node)] : (operands as readonly Node[]);
     const folded = fold(name, args);
     if (folded !== undefined) {
       if (folded instanceof Node) return folded;
