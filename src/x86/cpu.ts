@@ -86,8 +86,12 @@ export class Cpu implements VCpu {
 
   /** Guest time now, in nanoseconds: the time-stamp counter before its offset. */
   get time(): bigint {
+    return BigInt(this.#guestTime);
+  }
+
+  get #guestTime(): number {
     const { baseNs, start, rate } = this.host.time;
-    return BigInt(baseNs + Math.floor((this.executed - start) * rate));
+    return baseNs + Math.floor((this.executed - start) * rate);
   }
 
   /** Instructions of the grant that are left at EXIT_RECORD. */
@@ -137,7 +141,7 @@ export class Cpu implements VCpu {
   run(budget: number): Exit {
     const end = this.#executed + budget;
     const { state } = this;
-    this.engine.compiler?.settle();
+    this.engine.compiler?.settle(this.#guestTime);
     for (;;) {
       if (this.#shutdown) return { kind: 'shutdown' };
       const left = end - this.#executed;

@@ -69,6 +69,7 @@ export interface CompilerCounts {
 }
 
 const HANDLERS = 65536;
+const PERIOD_NS = 1e9;
 
 export class Compiler {
   readonly #host: CompilerHost;
@@ -132,17 +133,27 @@ export class Compiler {
   /** Has a record that waits to be compiled be heard of again, when it goes on being hot: then nothing waits any longer. */
   #rearm(record: number): void {
     const { threshold } = this.#options;
-    this.#host.state.setU32(L.NOTES_BASE + (record >>> 3), threshold - Math.ceil(threshold / 4));
+    this.#setHeat(record, threshold - Math.ceil(threshold / 4));
     this.#waiting.set(record, true);
   }
 
   /** Has a record be heard of again only when it has become hot once more. */
   #cool(record: number): void {
-    this.#host.state.setU32(L.NOTES_BASE + (record >>> 3), 0);
+    this.#setHeat(record, 0);
   }
 
-  /** Between two stretches of execution: catches up with what has happened. */
-  settle(): void {
+  #setHeat(record: number, count: number): void {
+    const { state } = this.#host;
+    state.setU32(L.NOTES_BASE + (record >>> 3), state.u32(L.HEAT_PERIOD) | count);
+  }
+
+  /**
+   * Between two stretches of execution: catches up with what has happened. Code counts as hot by how often jumps come to
+   * it in a period of guest time: what a sleeping machine does every now and then would never repay being compiled.
+   * @param time guest time in nanoseconds
+   */
+  settle(time: number): void {
+    this.#host.state.setU32(L.HEAT_PERIOD, (Math.floor(time / PERIOD_NS) & 0x7fff) << 16);
     this.dropStale();
   }
 

@@ -185,7 +185,8 @@ class Search {
   /** Whether enough jumps have come to a place. */
   #isWarm(at: number): boolean {
     const record = this.#recordAt(at);
-    return record !== 0 && this.#state.u32(L.NOTES_BASE + (record >>> 3)) >= this.#warm;
+    const note = record === 0 ? 0 : this.#state.u32(L.NOTES_BASE + (record >>> 3));
+    return (note & L.NOTE_ENTRY) !== 0 || (note & 0xffff) >= this.#warm;
   }
 
   /** Goes along straight execution from a leader, and notes where it branches to. */

@@ -150,12 +150,19 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
   /** Counts an arrival at a record that no compiled code begins at; leaves when it becomes hot. */
   const warm = (b: FunctionBuilder, target: Node): void => {
     const at = noteOf(b, target);
-    const note = b.load('i32.load', at, L.NOTES_BASE);
     const hot = load32(b, L.HOT);
-    b.if(b.op('i32.lt_u', note, hot), () => {
-      const count = b.op('i32.add', note, b.i32(1));
-      b.store('i32.store', at, count, L.NOTES_BASE);
-      b.if(b.op('i32.eq', count, hot), () => b.returnCall(exit, target, b.i32(L.EXIT_HOT)));
+    b.if(hot, () => {
+      const note = b.load('i32.load', at, L.NOTES_BASE);
+      const period = load32(b, L.HEAT_PERIOD);
+      // What was counted in an earlier period is forgotten.
+      const count = b.variable('i32', b.op('i32.xor', note, period));
+      const earlier = b.op('i32.and', b.op('i32.gt_u', b.get(count), b.i32(0xffff)), b.op('i32.ge_s', note, b.i32(0)));
+      b.if(earlier, () => b.set(count, b.i32(0)));
+      b.if(b.op('i32.lt_u', b.get(count), hot), () => {
+        b.set(count, b.op('i32.add', b.get(count), b.i32(1)));
+        b.store('i32.store', at, b.op('i32.or', period, b.get(count)), L.NOTES_BASE);
+        b.if(b.op('i32.eq', b.get(count), hot), () => b.returnCall(exit, target, b.i32(L.EXIT_HOT)));
+      });
     });
   };
 

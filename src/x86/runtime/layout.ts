@@ -120,7 +120,7 @@ export const COUNT_TLB_MISSES = 0x8a28;
 export const COUNT_INVALIDATIONS = 0x8a30;
 /** Versions given to code pages so far. */
 export const CODE_VERSION = 0x8a38;
-/** Jumps to a record before EXIT_HOT; 0: never. */
+/** Jumps to a record in a period before EXIT_HOT, below 2^16; 0: never. */
 export const HOT = 0x8a3c;
 /** RAM pages (numbers in host order) whose code has been dropped since the compiler last looked; the count may exceed the list. */
 export const DROPPED_COUNT = 0x8a60;
@@ -130,6 +130,8 @@ export const COUNT_COMPILED = 0x8a68;
 export const LAZY_KIND = 0x8a70;
 export const LAZY_A = 0x8a78;
 export const LAZY_B = 0x8a80;
+/** The present period of counting jumps, from bit 16 on, as in notes; bit 31 is clear. */
+export const HEAT_PERIOD = 0x8a88;
 export const DROPPED = 0x41000; // 1024 entries
 export const DROPPED_SIZE = 1024;
 /** Guest time in a stretch of execution, as f64: nanoseconds = base + floor((executed - start) * rate). */
@@ -175,7 +177,7 @@ export const ARENA_END = 0x5c80000;
 
 /**
  * One u32 for each place that a record can have in the arena, at `NOTES_BASE + (record >> 3)`. Of a record that no
- * compiled code begins at: how often jumps have come to it. Else NOTE_ENTRY, the entry's number from bit 16 on, and
+ * compiled code begins at: how often jumps have come to it in a period, and from bit 16 on, which period. Else NOTE_ENTRY, the entry's number from bit 16 on, and
  * the handler that interprets it in the low half.
  */
 export const NOTES = 0x5c80000;
