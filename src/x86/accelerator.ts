@@ -30,7 +30,7 @@ export interface JitOptions {
 }
 
 /** Measured: docs/performance.md. */
-const DEFAULTS: CompilerOptions = { threshold: 1000, batch: 64, patience: 8, capacity: 500_000 };
+const DEFAULTS: CompilerOptions = { threshold: 8000, batch: 64, patience: 8, capacity: 500_000 };
 
 /**
  * @param runtime the compiled runtime (src/x86/runtime)
