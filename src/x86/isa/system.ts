@@ -23,6 +23,9 @@ function allFlags(o: Ops): Node {
   return o.wide(o.b.op('i32.or', o.b.op('i32.or', system, o.packFlags()), o.b.i32(2)));
 }
 
+const CR4_PCIDE = 1 << 17;
+/** Bits of a physical address: CPUID 8000_0008. */
+const PHYSICAL_BITS = 40;
 const ARITHMETIC_LOW = SF | ZF | AF | PF | CF;
 
 export const SYSTEM: readonly Row[] = [
@@ -100,8 +103,8 @@ export const SYSTEM: readonly Row[] = [
   row('hlt', 'F4:', 'halt', { ends: true }),
   row('in', ['E4: AL= Ib', 'E5: eAX= Ib', 'EC: AL= DX', 'ED: eAX= DX'], 'input'),
   row('out', ['E6: Ib AL', 'E7: Ib eAX', 'EE: DX AL', 'EF: DX eAX'], 'output'),
-  row('mov', ['0F 20 /r: Rq= Cq'], 'readControl', { registerForm: true }),
-  row('mov', ['0F 22 /r: Cq= Rq'], 'writeControl', { registerForm: true, ends: true }),
+  row('mov', ['0F 20 /r: Rq= Cq'], readPaging, { registerForm: true, routine: 'readControl' }),
+  row('mov', ['0F 22 /r: Cq= Rq'], writePaging, { registerForm: true, ends: true, routine: 'writeControl' }),
   row('mov', ['0F 21 /r: Rq= Dq'], 'readDebug', { registerForm: true }),
   row('mov', ['0F 23 /r: Dq= Rq'], 'writeDebug', { registerForm: true, ends: true }),
   row('mov', '8C /r: Ev= Sw', 'storeSegment'),
@@ -146,6 +149,29 @@ export const SYSTEM: readonly Row[] = [
 ]; // prettier-ignore
 
 /** RDTSC: #GP above CPL 0 when CR4.TSD forbids it. */
+/** MOV from CR2 and CR3 in the kernel, which every page fault and every change of address spaces does. */
+function readPaging(o: Ops): void {
+  const { b } = o;
+  if (!o.variant.long) return o.system();
+  const number = o.registerNumber(o.operand(1));
+  const [isCr2, isCr3] = [2, 3].map((n) => b.op('i32.eq', number, b.i32(n))) as [Node, Node];
+  o.if(b.op('i32.or', o.state32(L.CPL), b.op('i32.eqz', b.op('i32.or', isCr2, isCr3))), () => o.system());
+  o.set(0, b.op('i64.select', o.state64(L.CR3), o.state64(L.CR2), isCr3));
+}
+
+/** MOV to CR3 in the kernel. With PCIDs, bit 63 permits not to flush, which we do all the same. SDM vol. 3, 4.10.4.1. */
+function writePaging(o: Ops): void {
+  const { b } = o;
+  if (!o.variant.long) return o.system();
+  o.if(b.op('i32.or', o.state32(L.CPL), b.op('i32.ne', o.registerNumber(o.operand(0)), b.i32(3))), () => o.system());
+  const value = o.get(1);
+  const pcids = b.op('i32.and', o.state32(L.CR4), b.i32(CR4_PCIDE));
+  const base = b.op('i64.select', o.and(value, o.const((1n << 63n) - 1n)), value, pcids);
+  o.if(b.op('i32.eqz', o.isZero(o.shr(base, o.const(PHYSICAL_BITS)))), () => o.system());
+  o.setState64(L.CR3, base);
+  b.call(o.callees['flushTlbNonGlobal']!);
+}
+
 function readTimeStamp(o: Ops): void {
   const forbidden = o.b.op('i32.and', o.state32(L.CR4), o.b.i32(4));
   o.if(forbidden, () => o.requireCpl0());
