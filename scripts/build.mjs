@@ -1,5 +1,6 @@
 // Makes dist/: the bundled command line, the page in dist/web and, where it exists, the engine's compiled runtime. Does nothing when
 // dist/ is newer than all sources, unless told `--force`.
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -37,6 +38,30 @@ async function buildPage(bundle) {
   if (existsSync(runtime)) copyFileSync(join(root, 'build/runtime.wasm'), join(to, 'runtime.wasm'));
 }
 
+/** dist/handlers.wasm: the interpreter, which its sources would otherwise make anew each time a machine starts. */
+async function buildHandlers(bundle) {
+  const script = join(root, 'build/make-handlers.mjs');
+  await bundle({
+    absWorkingDir: root,
+    stdin: {
+      contents: `
+        import { writeFileSync } from 'node:fs';
+        import { buildInterpreter } from './src/x86/interpreter/build.ts';
+        import { Fusion } from './src/x86/interpreter/fusion.ts';
+        import { Variants } from './src/x86/interpreter/variants.ts';
+        const variants = new Variants();
+        writeFileSync(process.argv[2], buildInterpreter(variants, new Fusion(variants)));`,
+      resolveDir: root,
+    },
+    outfile: script,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    logLevel: 'warning',
+  });
+  execFileSync(process.execPath, [script, join(root, 'dist/handlers.wasm')]);
+}
+
 export async function build(force = false) {
   const inputs = ['src', 'scripts', 'package.json', 'package-lock.json'].map((name) => newest(join(root, name)));
   if (!force && existsSync(output) && statSync(output).mtimeMs > Math.max(...inputs)) return;
@@ -49,6 +74,7 @@ export async function build(force = false) {
   }
   const { build: bundle } = await import('esbuild');
   await buildPage(bundle);
+  if (existsSync(runtime)) await buildHandlers(bundle);
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   // The command line comes last: it is what says that all is up to date. Packages stay outside, as npm installed them.
   await bundle({

@@ -22,6 +22,8 @@ export interface ConsolePcHost {
   readonly epochMs: number;
   /** The compiled runtime of the processor (src/x86/runtime). */
   readonly runtime: WebAssembly.Module;
+  /** The interpreter's module, made beforehand; absent: it is made now. */
+  readonly handlers?: WebAssembly.Module;
 }
 
 export interface ConsolePcOptions {
@@ -91,7 +93,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
   const virtio = options.console === 'virtio';
   const pc = await createPc({
     memoryBytes: options.memoryBytes,
-    accelerator: acceleratorFor(options, host.runtime),
+    accelerator: acceleratorFor(options, host),
     pace: host.pace,
     epochMs: host.epochMs,
     entropy: host.random,
@@ -132,10 +134,10 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
   };
 }
 
-function acceleratorFor({ accelerator = 'auto', cpu }: ConsolePcOptions, runtime: WebAssembly.Module): Accelerator {
+function acceleratorFor({ accelerator = 'auto', cpu }: ConsolePcOptions, { runtime, handlers }: ConsolePcHost): Accelerator {
   const make = Object.hasOwn(ACCELERATORS, accelerator) ? ACCELERATORS[accelerator] : undefined;
   if (!make) throw new VmError('unsupported', `--accel ${accelerator}: not known here (known: jit, interpreter)`);
-  return make(runtime, cpu);
+  return make(runtime, cpu, { handlers });
 }
 
 /** Archives that follow each other each begin at a multiple of four. */

@@ -18,13 +18,19 @@ export type { MachineEnd, RunningMachine };
 /** Rejects with a VmError when the machine cannot be made: a malformed kernel, a missing disk. */
 export type StartMachine = (options: MachineOptions) => Promise<RunningMachine>;
 
+/** A module that the build has put beside this one. */
+async function compiled(name: string): Promise<WebAssembly.Module> {
+  return new WebAssembly.Module(await readFile(new URL(name, import.meta.url)));
+}
+
 export const startMachine: StartMachine = async (options) => {
-  const runtime = new WebAssembly.Module(await readFile(new URL('runtime.wasm', import.meta.url)));
+  const runtime = await compiled('runtime.wasm');
+  const handlers = await compiled('handlers.wasm');
   const disks: RawDisk[] = [];
   const close = (): Promise<unknown> => Promise.all(disks.map((disk) => disk.close().catch(() => {})));
   try {
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));
-    const host = { pace: new NodePace(), random: new NodeRandom(), epochMs: Date.now(), runtime };
+    const host = { pace: new NodePace(), random: new NodeRandom(), epochMs: Date.now(), runtime, handlers };
     const machine = await startConsolePc(host, { ...options, disks });
     return {
       ...machine,

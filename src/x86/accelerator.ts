@@ -2,7 +2,7 @@
 import type { Accelerator, VCpuHost } from '../machine/vcpu.ts';
 import type { CompilerOptions } from './compiler/compiler.ts';
 import { Cpu } from './cpu.ts';
-import { Engine } from './engine.ts';
+import { Engine, type EngineModules } from './engine.ts';
 import { ROWS } from './isa/table.ts';
 import * as L from './runtime/layout.ts';
 import { cpuModel } from './system/cpuid.ts';
@@ -17,8 +17,13 @@ const EXTENSIONS: ReadonlySet<string> = new Set(
 );
 const implemented = (feature: string): boolean => IN_ROWS.has(feature) || !EXTENSIONS.has(feature);
 
+export interface InterpreterOptions {
+  /** The interpreter's module, made beforehand: see EngineModules. */
+  readonly handlers?: WebAssembly.Module | undefined;
+}
+
 /** What the compiler may be told. */
-export interface JitOptions {
+export interface JitOptions extends InterpreterOptions {
   /** Jumps to a place before it is compiled. */
   readonly threshold?: number;
   /** Regions that one module is made of. */
@@ -36,16 +41,16 @@ const DEFAULTS: CompilerOptions = { threshold: 8000, batch: 64, patience: 8, cap
  * @param runtime the compiled runtime (src/x86/runtime)
  * @param model a CPU model's name: see system/cpuid.ts
  */
-export function interpreter(runtime: WebAssembly.Module, model = 'max'): Accelerator {
-  return accelerator('interpreter', runtime, model);
+export function interpreter(runtime: WebAssembly.Module, model = 'max', { handlers }: InterpreterOptions = {}): Accelerator {
+  return accelerator('interpreter', { runtime, handlers }, model);
 }
 
 /** As the interpreter, but hot code is compiled to WebAssembly while it runs. */
-export function jit(runtime: WebAssembly.Module, model = 'max', options: JitOptions = {}): Accelerator {
-  return accelerator('jit', runtime, model, { ...DEFAULTS, ...options });
+export function jit(runtime: WebAssembly.Module, model = 'max', { handlers, ...options }: JitOptions = {}): Accelerator {
+  return accelerator('jit', { runtime, handlers }, model, { ...DEFAULTS, ...options });
 }
 
-function accelerator(name: Accelerator['name'], runtime: WebAssembly.Module, model: string, compiler?: CompilerOptions): Accelerator {
+function accelerator(name: Accelerator['name'], modules: EngineModules, model: string, compiler?: CompilerOptions): Accelerator {
   const cpu = cpuModel(model, implemented);
   return {
     name,
@@ -56,7 +61,7 @@ function accelerator(name: Accelerator['name'], runtime: WebAssembly.Module, mod
         mmioWrite: (low: number, high: number, width: number, value: number) =>
           host.mmio.write((low >>> 0) + (high >>> 0) * 2 ** 32, width as 1 | 2 | 4, value >>> 0),
       };
-      return new Cpu(new Engine(host.memory, runtime, cpu.features, handlers, compiler), host, cpu);
+      return new Cpu(new Engine(host.memory, modules, cpu.features, handlers, compiler), host, cpu);
     },
   };
 }

@@ -36,6 +36,13 @@ export interface Runtime {
   segmented(segment: number, offset: bigint, access: number): bigint;
 }
 
+export interface EngineModules {
+  /** Compiled from src/x86/runtime. */
+  readonly runtime: WebAssembly.Module;
+  /** What `buildInterpreter` of the same sources gives; absent: it is made now, which takes a third of a second. */
+  readonly handlers?: WebAssembly.Module | undefined;
+}
+
 export interface EngineHost {
   mmioRead(low: number, high: number, width: number): number;
   mmioWrite(low: number, high: number, width: number, value: number): void;
@@ -67,21 +74,15 @@ export class Engine {
   /** Counts arena resets: record addresses of an earlier generation are void. */
   generation = 0;
 
-  constructor(
-    memory: Memory,
-    runtimeModule: WebAssembly.Module,
-    features: ReadonlySet<string>,
-    host: EngineHost,
-    compiler?: CompilerOptions,
-  ) {
+  constructor(memory: Memory, modules: EngineModules, features: ReadonlySet<string>, host: EngineHost, compiler?: CompilerOptions) {
     assert(memory.ramOffset === L.RAM, 'RAM begins where the layout says');
     this.memory = memory;
     this.state = new State(memory.wasm.buffer);
     const imports = { host: { mmioRead: host.mmioRead, mmioWrite: host.mmioWrite }, env: { memory: memory.wasm, abort() {} } };
-    const runtime = new WebAssembly.Instance(runtimeModule, imports);
+    const runtime = new WebAssembly.Instance(modules.runtime, imports);
     this.runtime = runtime.exports as unknown as Runtime;
-    const bytes = buildInterpreter(this.variants, this.fusion, memory.wasm.buffer.byteLength / 65536);
-    const interpreter = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+    const handlers = modules.handlers ?? new WebAssembly.Module(buildInterpreter(this.variants, this.fusion));
+    const interpreter = new WebAssembly.Instance(handlers, {
       host: { memory: memory.wasm },
       runtime: runtime.exports,
     });

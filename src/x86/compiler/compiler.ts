@@ -167,7 +167,7 @@ export class Compiler {
     if (this.#live > this.#options.capacity) this.#dropAll();
     const began = performance.now();
     const module = new ModuleBuilder();
-    module.importMemory('host', 'memory', this.#host.memory.wasm.buffer.byteLength / 65536, true);
+    module.importMemory('host', 'memory', L.RAM / 65536, true);
     const callees: Callees = {};
     const names = new Set<string>(ALWAYS_CALLED);
     for (const { blocks } of regions)

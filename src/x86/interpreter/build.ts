@@ -12,10 +12,10 @@ import type { Variants } from './variants.ts';
 
 const UNIT_BIT = { x87: 1, mmx: 2, sse: 4, avx: 8 } as const;
 
-/** @param pages of the linear memory, in units of 64 KiB */
-export function buildInterpreter(variants: Variants, fusion: Fusion, pages: number): Uint8Array<ArrayBuffer> {
+/** The same bytes for the same table of instructions, so that they can be made beforehand. */
+export function buildInterpreter(variants: Variants, fusion: Fusion): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
-  module.importMemory('host', 'memory', pages, true);
+  module.importMemory('host', 'memory', L.RAM / 65536, true);
   const runtime: Callees = {};
   for (const [name, signature] of Object.entries(RUNTIME)) runtime[name] = module.importFunction('runtime', name, signature);
   const callees = defineSupport(module, runtime);

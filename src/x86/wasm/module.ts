@@ -19,6 +19,9 @@ interface FunctionImport extends FunctionRef {
 }
 
 /** Imports first, then functions in order of definition; every function index is known before its body is. */
+/** What 32-bit addresses reach, in pages of 64 KiB. */
+const MOST_PAGES = 65536;
+
 export class ModuleBuilder {
   readonly #types: Signature[] = [];
   readonly #typeIndex = new Map<string, number>();
@@ -38,7 +41,7 @@ export class ModuleBuilder {
     return index;
   }
 
-  /** Imports the linear memory: `pages` is both its initial and its maximum size. */
+  /** Imports the linear memory, of at least `pages`. */
   importMemory(module: string, name: string, pages: number, shared: boolean): void {
     this.#memory = { module, name, pages, shared };
   }
@@ -104,7 +107,7 @@ export class ModuleBuilder {
         w.u8(2);
         w.u8(this.#memory.shared ? 3 : 1);
         w.u32(this.#memory.pages);
-        w.u32(this.#memory.pages);
+        w.u32(MOST_PAGES);
       }
     });
     section(3, (w) => {
