@@ -107,7 +107,7 @@ export const SYSTEM: readonly Row[] = [
   row('mov', ['0F 22 /r: Cq= Rq'], writePaging, { registerForm: true, ends: true, routine: 'writeControl' }),
   row('mov', ['0F 21 /r: Rq= Dq'], 'readDebug', { registerForm: true }),
   row('mov', ['0F 23 /r: Dq= Rq'], 'writeDebug', { registerForm: true, ends: true }),
-  row('mov', '8C /r: Ev= Sw', 'storeSegment'),
+  row('mov', '8C /r: Ev= Sw', readSelector, { routine: 'storeSegment' }),
   row('mov', '8E /r: Sw= Ew', 'loadSegment', { ends: true }),
   row('push', ['06:', '0E:', '16:', '1E:'], 'pushSegment', { no64: true, sized: true }),
   row('push', ['0F A0:', '0F A8:'], 'pushSegment', { stack64: true }),
@@ -149,6 +149,15 @@ export const SYSTEM: readonly Row[] = [
 ]; // prettier-ignore
 
 /** RDTSC: #GP above CPL 0 when CR4.TSD forbids it. */
+/** MOV from a segment register to a general one; to memory, 16 bits whatever the operand size, is rare. */
+function readSelector(o: Ops): void {
+  const { b } = o;
+  if (o.variant.memory !== 'none') return o.system();
+  const number = o.registerNumber(o.operand(1));
+  o.if(b.op('i32.gt_u', number, b.i32(5)), () => o.system());
+  o.set(0, b.load('i64.load16_u', b.op('i32.shl', number, b.i32(2)), L.SEG_SELECTOR));
+}
+
 /** MOV from CR2 and CR3 in the kernel, which every page fault and every change of address spaces does. */
 function readPaging(o: Ops): void {
   const { b } = o;
