@@ -64,8 +64,21 @@ export class Fusion {
 
   constructor(variants: Variants) {
     this.#base = H_FIRST + variants.all.length;
+    const byPattern = new Map<string, number[]>();
+    variants.all.forEach(({ encoding, long, rep }, n) => {
+      if (encoding.vex || !long || rep !== 'none') return;
+      const pattern = encoding.text.slice(0, encoding.text.indexOf(':'));
+      const numbers = byPattern.get(pattern);
+      if (numbers) numbers.push(n);
+      else byPattern.set(pattern, [n]);
+    });
     const pick = (shapes: readonly Shape[]): number[] =>
-      variants.all.flatMap((variant, n) => (shapes.some((shape) => matches(variant, shape)) ? [n] : []));
+      shapes.flatMap(([pattern, sizes, kinds]) =>
+        (byPattern.get(pattern) ?? []).filter((n) => {
+          const { encoding, operandSize, memory } = variants.all[n]!;
+          return kinds.includes(memory) && sizes.includes(encoding.sized ? operandSize : 0);
+        }),
+      );
     const all: Fused[] = [];
     for (const [firsts, seconds] of [
       [TESTS, JUMPS],
@@ -91,9 +104,4 @@ export class Fusion {
   pair(handler: number): Fused | undefined {
     return this.all[handler - this.#base];
   }
-}
-
-function matches({ encoding, operandSize, memory, long, rep }: Variant, [pattern, sizes, kinds]: Shape): boolean {
-  if (encoding.vex || !long || rep !== 'none' || encoding.text.split(':')[0] !== pattern || !kinds.includes(memory)) return false;
-  return encoding.sized ? sizes.includes(operandSize) : sizes.includes(0);
 }
