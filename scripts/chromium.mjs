@@ -96,10 +96,7 @@ async function main() {
     const { end } = await bootInPage(browser, server.url, { kernel, initrds, query }, (text) => process.stdout.write(text, 'latin1'));
     const { ended, figures } = await end;
     if (ended.kind === 'failed') console.error(`chromium: ${ended.message}`);
-    if (stats && figures) {
-      console.error(`instructions: ${figures.instructions}`);
-      for (const [name, value] of Object.entries(figures.details)) console.error(`${name}: ${value}`);
-    }
+    if (stats && figures) console.error(JSON.stringify(figures.stats));
     return statusOf(ended);
   } finally {
     await close();

@@ -7,7 +7,7 @@ import { VmError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { BlockBackend } from '../machine/backends.ts';
 import type { MachineEnd } from '../machine/machine.ts';
-import type { Accelerator } from '../machine/vcpu.ts';
+import type { Accelerator, VCpuCounts } from '../machine/vcpu.ts';
 import type { Pace } from '../platform/pace.ts';
 import type { Random } from '../platform/random.ts';
 import type { TerminalSize } from '../platform/terminal.ts';
@@ -55,12 +55,6 @@ export interface ConsolePcOptions {
   readonly log: Log;
 }
 
-export interface MachineStats {
-  readonly instructions: number;
-  /** Further figures by name, for people. */
-  readonly details?: Readonly<Record<string, number | string>>;
-}
-
 export interface RunningMachine {
   /** Bytes typed at the console, kept until the guest takes them. Resolves when it has taken all; never if it does not. */
   input(data: Uint8Array): Promise<void>;
@@ -71,7 +65,8 @@ export interface RunningMachine {
   readonly ended: Promise<MachineEnd>;
   /** Ends the machine as pulling the plug would. Idempotent. */
   stop(): void;
-  stats(): MachineStats;
+  /** What the processor has done so far. */
+  stats(): VCpuCounts;
 }
 
 /**
@@ -130,7 +125,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
     resize: ({ columns, rows }) => machine.post(() => pc.console?.resize(columns, rows)),
     ended: machine.run(),
     stop: () => machine.end({ kind: 'stopped' }),
-    stats: () => ({ instructions: pc.vcpu.executed, details: pc.vcpu.counts }),
+    stats: () => pc.vcpu.counts,
   };
 }
 

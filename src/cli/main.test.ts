@@ -46,6 +46,8 @@ describe('the command line', () => {
     [['boot', 'x']],
     [['boot', '--kernel', 'x', '--serial', 'pigeon']],
     [['boot', '--what']],
+    [['boot', '--kernel', 'x', '--json']],
+    [['try', 'debian', '--json']],
     [['serve', '--port', 'front']],
     [['serve', '--port', '65536']],
     [['serve', 'a', 'b']],
@@ -150,9 +152,11 @@ describe('boot', () => {
     expect(errors.text).toContain('/nowhere/vmlinuz: it does not exist');
   });
 
-  test('prints figures on request', async () => {
-    const { errors } = await boot((machine) => machine.end({ kind: 'poweroff' }), '--stats');
-    expect(errors.text).toContain('instructions: 7');
+  test('prints what the processor has done on request, in words or as JSON', async () => {
+    const off = (machine: FakeMachine) => machine.end({ kind: 'poweroff' });
+    expect((await boot(off, '--stats')).errors.text).toMatch(/^instructions +7$/m);
+    expect(JSON.parse((await boot(off, '--stats', '--json')).errors.text)).toMatchObject({ instructions: 7, exits: {} });
+    expect((await boot(off)).errors.text).toBe('');
   });
 });
 

@@ -38,6 +38,43 @@ export interface VCpuHost {
 }
 
 /**
+ * What a vCPU has done since it was made, for people. `--stats --json` prints it, so these names are an interface:
+ * docs/performance.md describes them.
+ */
+export interface VCpuCounts {
+  /** Executed: `interpreted + compiled`. */
+  readonly instructions: number;
+  readonly interpreted: number;
+  readonly compiled: number;
+  readonly decoded: number;
+  /** Translations that no TLB had. */
+  readonly tlbMisses: number;
+  /** Pages whose decoded code was dropped because it changed. */
+  readonly invalidations: number;
+  /** How often generated code was left for the accelerator's own, by cause. */
+  readonly exits: Readonly<Record<string, number>>;
+  /** Absent when nothing compiles. */
+  readonly compiler?: Readonly<CompilerCounts>;
+}
+
+export interface CompilerCounts {
+  regions: number;
+  /** Regions that have been taken away again. */
+  dropped: number;
+  /** Guest instructions in all regions; one in two regions counts twice. */
+  steps: number;
+  modules: number;
+  /** Of all modules' code. */
+  bytes: number;
+  /** Modules that the host's own compiler did not take. */
+  refused: number;
+  /** Host time for finding regions, building their code, and handing it to the host's own compiler. */
+  findMs: number;
+  emitMs: number;
+  moduleMs: number;
+}
+
+/**
  * One processor. Never throws for what the guest did. Times are in instructions executed since power-on, which is
  * exact: equal machines given equal inputs at equal counts stay equal.
  */
@@ -54,8 +91,8 @@ export interface VCpu {
   setInterrupt(level: boolean): void;
   /** Edge on the NMI input. */
   nmi(): void;
-  /** Figures of the accelerator by name, for people. */
-  readonly counts: Readonly<Record<string, number>>;
+  /** A snapshot of its figures, for people. */
+  readonly counts: VCpuCounts;
   /** Power-on state: real mode at F000:FFF0. SDM vol. 3, table 9-1. */
   reset(): void;
   /** Everything architectural, as plain data, and back. */

@@ -156,7 +156,9 @@ class Page {
   }
 
   #sum(): string {
-    return this.#figures ? ` ${short(this.#figures.instructions)} instructions in ${(this.#figures.elapsedMs / 1000).toFixed(1)} s.` : '';
+    return this.#figures
+      ? ` ${short(this.#figures.stats.instructions)} instructions in ${(this.#figures.elapsedMs / 1000).toFixed(1)} s.`
+      : '';
   }
 
   #progress(source: Source, got: number, of: number | undefined): void {

@@ -1,5 +1,6 @@
 /** What a page and the worker with its machine say to each other. Everything survives structured cloning. */
 import type { LogLevel } from '../base/log.ts';
+import type { VCpuCounts } from '../machine/vcpu.ts';
 
 /** Begins the worker's only machine. The buffers of kernel and initrds are transferred. */
 export interface StartMessage {
@@ -36,10 +37,7 @@ export type EndMessage =
 
 export interface FiguresMessage {
   readonly type: 'figures';
-  /** Executed since power-on. */
-  readonly instructions: number;
-  /** The accelerator's figures by name. */
-  readonly details: Readonly<Record<string, number | string>>;
+  readonly stats: VCpuCounts;
   /** Host time since the machine was made. */
   readonly elapsedMs: number;
 }

@@ -1,8 +1,13 @@
 import { expect, test } from 'vitest';
+import { countsOf } from '../machine/testing/counts.ts';
 import type { EndMessage, FiguresMessage } from './protocol.ts';
 import { endWords, figureWords, short } from './words.ts';
 
-const figures = (instructions: number, elapsedMs: number): FiguresMessage => ({ type: 'figures', instructions, elapsedMs, details: {} });
+const figures = (instructions: number, elapsedMs: number): FiguresMessage => ({
+  type: 'figures',
+  stats: countsOf(instructions),
+  elapsedMs,
+});
 
 test('the speed is that since the last figures', () => {
   expect(figureWords(figures(50e6, 1000), undefined)).toBe('50 million instructions/s · 50.0 M in 0:01');

@@ -20,11 +20,11 @@ export function endWords(end: EndMessage): string {
 /** Speed since the figures before, and the sum. */
 export function figureWords(now: FiguresMessage, before: FiguresMessage | undefined): string {
   const ms = now.elapsedMs - (before?.elapsedMs ?? 0);
-  const done = now.instructions - (before?.instructions ?? 0);
+  const done = now.stats.instructions - (before?.stats.instructions ?? 0);
   const mips = ms > 0 ? done / ms / 1000 : 0;
   const seconds = Math.floor(now.elapsedMs / 1000);
   const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-  return `${mips < 10 ? mips.toFixed(1) : mips.toFixed(0)} million instructions/s · ${short(now.instructions)} in ${clock}`;
+  return `${mips < 10 ? mips.toFixed(1) : mips.toFixed(0)} million instructions/s · ${short(now.stats.instructions)} in ${clock}`;
 }
 
 export function short(count: number): string {

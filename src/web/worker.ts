@@ -32,16 +32,13 @@ async function start(message: StartMessage): Promise<RunningMachine> {
   );
   post({ type: 'started' });
   const began = pace.nowMs();
-  const figures = (): FiguresMessage => {
-    const { instructions, details = {} } = machine.stats();
-    return { type: 'figures', instructions, details, elapsedMs: pace.nowMs() - began };
-  };
+  const figures = (): FiguresMessage => ({ type: 'figures', stats: machine.stats(), elapsedMs: pace.nowMs() - began });
   let told = -1;
   const timer = setInterval(() => {
     const now = figures();
     // Two in a row that are equal say that the guest sleeps; more would only keep the page awake.
-    if (now.instructions !== told) post(now);
-    told = now.instructions;
+    if (now.stats.instructions !== told) post(now);
+    told = now.stats.instructions;
   }, FIGURES_MS);
   void machine.ended.then((end) => {
     clearInterval(timer);

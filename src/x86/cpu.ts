@@ -2,7 +2,7 @@
  * The processor around the engine: the run loop, exceptions and interrupts between instructions, modes, and access for
  * the system routines. What instructions mean is in isa/ and system/; how handlers run is in engine.ts.
  */
-import type { Exit, Registers, Segment, SegmentName, VCpu, VCpuHost } from '../machine/vcpu.ts';
+import type { Exit, Registers, Segment, SegmentName, VCpu, VCpuCounts, VCpuHost } from '../machine/vcpu.ts';
 import { Engine } from './engine.ts';
 import * as F from './faults.ts';
 import { ARITHMETIC, IF, RF, TF, joinFlags, splitFlags } from './flags.ts';
@@ -79,9 +79,11 @@ export class Cpu implements VCpu {
     return this.#executed + this.#granted - this.#left();
   }
 
-  /** Figures of the engine, for people. */
-  get counts(): Readonly<Record<string, number>> {
-    return { ...this.engine.counts, ...Object.fromEntries(EXITS.map((name, n) => [`exits: ${name}`, this.#exits[n]!])) };
+  get counts(): VCpuCounts {
+    const { compiled, ...rest } = this.engine.counts;
+    const { executed } = this;
+    const exits = Object.fromEntries(EXITS.map((name, n) => [name, this.#exits[n]!]));
+    return { instructions: executed, interpreted: executed - compiled, compiled, ...rest, exits };
   }
 
   /** Guest time now, in nanoseconds: the time-stamp counter before its offset. */

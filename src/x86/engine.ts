@@ -4,6 +4,7 @@
  */
 import { assert } from '../base/errors.ts';
 import type { Memory } from '../machine/memory.ts';
+import type { VCpuCounts } from '../machine/vcpu.ts';
 import { Compiler, type CompilerOptions } from './compiler/compiler.ts';
 import { Decoder, NEEDS_MORE, TOO_LONG } from './decode.ts';
 import { buildInterpreter } from './interpreter/build.ts';
@@ -69,8 +70,7 @@ export class Engine {
   readonly #find: (va: bigint) => number;
   readonly #crossingCode = new Uint8Array(2 * MAX_LENGTH);
   readonly #replaced: { record: number; handler: number; was: number }[] = [];
-  /** Records decoded, for statistics. */
-  decoded = 0;
+  #decoded = 0;
   /** Counts arena resets: record addresses of an earlier generation are void. */
   generation = 0;
 
@@ -111,15 +111,15 @@ export class Engine {
     }
   }
 
-  /** Figures, for people. */
-  get counts(): Readonly<Record<string, number>> {
+  /** Figures, for people: what the engine knows of them. */
+  get counts(): Omit<VCpuCounts, 'instructions' | 'interpreted' | 'exits'> {
     const count = (address: number): number => Number(this.state.u64(address));
     return {
-      decoded: this.decoded,
+      compiled: count(L.COUNT_COMPILED) / L.RECORD_BYTES,
+      decoded: this.#decoded,
       tlbMisses: count(L.COUNT_TLB_MISSES),
       invalidations: count(L.COUNT_INVALIDATIONS),
-      compiled: count(L.COUNT_COMPILED) / L.RECORD_BYTES,
-      ...this.compiler?.counts,
+      ...(this.compiler && { compiler: { ...this.compiler.counts } }),
     };
   }
 
@@ -210,7 +210,7 @@ export class Engine {
     state.setU32(header + L.RUN_COUNT, count + 1);
     state.setU32(page + L.CP_RUNS, header);
     state.setU32(L.ARENA_NEXT, record + L.RECORD_BYTES);
-    this.decoded += count;
+    this.#decoded += count;
     return first;
   }
 

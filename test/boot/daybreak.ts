@@ -1,6 +1,7 @@
 /** Runs `daybreak boot` as a person does: the built program, in a process of its own. */
 import { spawn, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { VCpuCounts } from '../../src/machine/vcpu.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -32,7 +33,7 @@ const LOOKED_AT = 1 << 16;
 /** @param input what is piped in; nothing if undefined */
 export function boot(args: readonly string[], reaction?: Reaction, input?: Uint8Array): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['dist/daybreak.js', 'boot', '--stats', ...args], {
+    const child = spawn(process.execPath, ['dist/daybreak.js', 'boot', '--stats', '--json', ...args], {
       cwd: ROOT,
       stdio: [input ? 'pipe' : 'ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1' },
@@ -53,8 +54,9 @@ export function boot(args: readonly string[], reaction?: Reaction, input?: Uint8
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (errors += text));
     child.on('error', reject);
     child.on('close', (status) => {
-      const instructions = /^instructions: (\d+)$/m.exec(errors)?.[1];
-      resolve({ status: status ?? undefined, output, errors, instructions: instructions === undefined ? undefined : Number(instructions) });
+      const stats = /^\{.*\}$/m.exec(errors)?.[0];
+      const counts = stats === undefined ? undefined : (JSON.parse(stats) as VCpuCounts);
+      resolve({ status: status ?? undefined, output, errors, instructions: counts?.instructions });
     });
     // A test that gives up takes its machine with it.
     const kill = () => child.kill('SIGKILL');

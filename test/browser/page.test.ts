@@ -66,7 +66,7 @@ describe.skipIf(noChromium !== undefined)('the page in Chromium', { timeout: TIM
     expect(here.status).toBe((5 << 1) | 1);
     expect(there.ended).toEqual({ type: 'ended', kind: 'debug-exit', value: 5 });
     expect(here.instructions).toBeGreaterThan(ROUNDS * 5);
-    expect(there.figures!.instructions).toBe(here.instructions);
+    expect(there.figures!.stats.instructions).toBe(here.instructions);
   });
 
   test('boots Debian’s kernel to userland, and takes what is typed in its terminal', async (context) => {
@@ -84,7 +84,7 @@ poweroff -f
     expect(output).toContain('IT IS a tab\r\n');
     expect(output.split('\n').filter((line) => COMPLAINTS.test(line))).toEqual([]);
     expect(ended).toEqual({ type: 'ended', kind: 'poweroff' });
-    expect(figures!.details['decoded']).toBeGreaterThan(10_000);
+    expect(figures!.stats.decoded).toBeGreaterThan(10_000);
   });
 
   test('a virtio console knows the size of the terminal, also when the window changes; control lines come out', async (context) => {

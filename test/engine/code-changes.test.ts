@@ -117,10 +117,10 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
   test('code and data in one page go on together, and stores beside code drop nothing', () => {
     // mov ecx,1000; L: inc dword [CODE+0x800]; dec ecx; jnz L; hlt
     bench.load([...[0xb9, ...le(1000, 4)], ...[0xff, 0x04, 0x25, ...le(CODE + 0x800, 4)], ...[0xff, 0xc9, 0x75, 0xf5], HLT]);
-    const before = bench.cpu.engine.decoded;
+    const before = bench.cpu.counts.decoded;
     bench.untilHalt();
     expect(bench.peek64(CODE + 0x800)).toBe(1000n);
-    expect(bench.cpu.engine.decoded - before).toBeLessThan(50);
+    expect(bench.cpu.counts.decoded - before).toBeLessThan(50);
   });
 
   /** Two pages of code, each of which puts another number into EAX, and one that calls the linear address of the first. */

@@ -28,7 +28,7 @@ describe.each([...ACCELERATORS, COMPILING_LATER])('on $name', ({ name, make }) =
   }, 300_000);
   beforeEach(() => {
     bench.renew();
-    compiledBefore = bench.cpu.counts['compiled']!;
+    compiledBefore = bench.cpu.counts.compiled;
   });
 
   const movEax = (value: number): number[] => [0xb8, ...le(value, 4)];
@@ -38,7 +38,7 @@ describe.each([...ACCELERATORS, COMPILING_LATER])('on $name', ({ name, make }) =
 
   /** Fails where a test of compiled code compiles none. */
   function expectCompiled(): void {
-    if (name.startsWith('jit')) expect(bench.cpu.counts['compiled']).toBeGreaterThan(compiledBefore);
+    if (name.startsWith('jit')) expect(bench.cpu.counts.compiled).toBeGreaterThan(compiledBefore);
   }
 
   /**
@@ -364,10 +364,10 @@ describe.each([...ACCELERATORS, COMPILING_LATER])('on $name', ({ name, make }) =
     a.relative([0x0f, 0x85], top);
     a.put(HLT);
     bench.load(a.finish());
-    const invalidations = bench.cpu.counts['invalidations']!;
+    const invalidations = bench.cpu.counts.invalidations;
     bench.untilHalt();
     expect(reg(EBX)).toBe((turns * (turns + 1)) / 2);
-    expect(bench.cpu.counts['invalidations']! - invalidations).toBeGreaterThan(L.DROPPED_SIZE);
+    expect(bench.cpu.counts.invalidations - invalidations).toBeGreaterThan(L.DROPPED_SIZE);
     loop(ONE, store(ONE + 1, 3));
     bench.untilHalt();
     expect(reg(EBX)).toBe(sum(1, 3));

@@ -5,6 +5,7 @@
 import { expect, test } from 'vitest';
 import type { Width } from '../../src/machine/bus.ts';
 import type { Accelerator, Exit, Registers, VCpu, VCpuHost } from '../../src/machine/vcpu.ts';
+import { countsOf } from '../../src/machine/testing/counts.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 import { ACCELERATORS } from '../accelerators.ts';
 import { MEMORY_BYTES, shakyPc } from './board.ts';
@@ -18,7 +19,7 @@ const STATUSES = [0, 1, 3, 11, 15, 15, 15, 0x80, 0xff];
 /** What a guest's code could do to the devices, without the code. */
 class Vandal implements VCpu {
   executed = 0;
-  readonly counts = {};
+  readonly counts = countsOf(0);
   readonly #host: VCpuHost;
   readonly #random: Random;
   #stop = false;

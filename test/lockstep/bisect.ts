@@ -32,7 +32,7 @@ export function explain({ reference }: Machines, made: Scenario, { machine, slic
     }
   }
   const shown = repeated.length > 0 ? differAfter(high) : differences;
-  const before = machine.cpu.counts;
+  const before = machine.cpu.counts.compiler;
   replay(reference, made, slice);
   step(reference, { events, budget: Math.max(0, high - SHOWN) });
   const trace: string[] = [];
@@ -45,7 +45,7 @@ export function explain({ reference }: Machines, made: Scenario, { machine, slic
     `slice ${slice} of ${made.slices.length}, ${JSON.stringify(events)}, budget ${high} of ${budget}`,
     ...(repeated.length > 0 ? [] : ['(does not happen again when the slice is repeated)']),
     ...shown,
-    `regions ${before['regions']}, dropped ${before['dropped']}`,
+    `regions ${before?.regions}, dropped ${before?.dropped}`,
     'The interpreter went:',
     ...trace,
   ].join('\n');

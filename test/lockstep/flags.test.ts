@@ -102,7 +102,7 @@ test.each([8, 16, 32, 64])('flags of operations of %i bits are the same to all w
   const random = new Random(bits);
   const operands = Array.from({ length: ROWS * 3 }, () => le(random.bigint(64), 8)).flat();
   const wrong: string[] = [];
-  const before = benches[1]!.cpu.counts['compiled']!;
+  const before = benches[1]!.cpu.counts.compiled;
   for (const [name, setter] of setters(bits)) {
     for (const part of [0, 1]) {
       const code = program(setter, part);
@@ -122,5 +122,5 @@ test.each([8, 16, 32, 64])('flags of operations of %i bits are the same to all w
     }
   }
   expect(wrong).toEqual([]);
-  expect(benches[1]!.cpu.counts['compiled']).toBeGreaterThan(before + 100_000);
+  expect(benches[1]!.cpu.counts.compiled).toBeGreaterThan(before + 100_000);
 });

@@ -125,7 +125,7 @@ export function run({ reference, others: all }: Machines, { seed, program, setti
   // The lowest threshold is the slowest by far.
   const others = all.filter((_, n) => n !== (seed % 3 === 0 ? 1 : 0));
   for (const machine of [reference, ...others]) machine.prepare(program, settings);
-  const compiled = others.map(({ cpu }) => cpu.counts['regions']!);
+  const compiled = others.map(({ cpu }) => cpu.counts.compiler!.regions);
   for (const [n, slice] of slices.entries()) {
     const ended = step(reference, slice);
     for (const machine of others) {
@@ -134,7 +134,7 @@ export function run({ reference, others: all }: Machines, { seed, program, setti
       if (its !== ended) differences.unshift(`end: ${machine.name} ${its}, ${reference.name} ${ended}`);
       if (differences.length > 0) return { machine, slice: n, differences };
     }
-    if (ended === 'shutdown' || others.some(({ cpu }, n) => cpu.counts['regions']! - compiled[n]! > MOST_REGIONS)) return undefined;
+    if (ended === 'shutdown' || others.some(({ cpu }, n) => cpu.counts.compiler!.regions - compiled[n]! > MOST_REGIONS)) return undefined;
   }
   return undefined;
 }

@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
 import type { Disposable } from '../../base/disposable.ts';
+import { countsOf } from '../../machine/testing/counts.ts';
 import type { Terminal, TerminalInput, TerminalSize } from '../../platform/terminal.ts';
 import { DEBIAN_ARCHIVE_KEYS } from '../../snapshots/debian/keys/archive-keys.ts';
 import type { Host } from '../host.ts';
@@ -119,7 +120,7 @@ export class FakeMachine implements RunningMachine {
   }
 
   stats() {
-    return { instructions: 7 };
+    return countsOf(7);
   }
 
   /** The guest prints. */

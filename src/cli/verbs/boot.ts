@@ -5,6 +5,7 @@ import { attach, ESCAPE_HINT } from '../console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import type { MachineEnd } from '../machine.ts';
+import { printStats, statsFormat, STATS_OPTIONS } from '../stats.ts';
 import type { Appender } from '../../platform/files.ts';
 
 export const BOOT_HELP = `Usage: daybreak boot --kernel FILE [options]
@@ -22,7 +23,8 @@ Options:
   --serial WHERE      the first serial port: stdio, file:FILE, none (default: stdio)
   --no-reboot         a reset ends the machine
   --debug-exit        add the isa-debug-exit device at port 0xf4
-  --stats             print figures at the end
+  --stats             print what the processor has done, at the end, on standard error
+  --json              … as one line of JSON
   -h, --help          this text
 
 On a terminal, ${ESCAPE_HINT}.
@@ -43,7 +45,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
     serial: { type: 'string' },
     'no-reboot': { type: 'boolean' },
     'debug-exit': { type: 'boolean' },
-    stats: { type: 'boolean' },
+    ...STATS_OPTIONS,
     help: { type: 'boolean', short: 'h' },
   });
   if (values['help']) {
@@ -59,6 +61,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
   if (serial !== 'stdio' && serial !== 'none' && !/^file:./.test(serial)) {
     throw new VmError('usage', `--serial ${serial}: expected stdio, file:FILE or none`);
   }
+  const stats = statsFormat(values);
   const [cpu, accelerator] = [text(values, 'cpu'), text(values, 'accel')];
   const log = serial.startsWith('file:') ? new FileOutput(await host.files.append(serial.slice(5), 0)) : undefined;
   try {
@@ -83,11 +86,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
       serial === 'stdio'
         ? await attach(host.terminal, machine, { endOfInput: 'nothing', signal: host.signal })
         : { machine: await unattached(machine, host.signal), by: 'guest' };
-    if (values['stats']) {
-      const { instructions, details } = machine.stats();
-      host.messages.line(`instructions: ${instructions}`);
-      for (const [name, value] of Object.entries(details ?? {})) host.messages.line(`${name}: ${value}`);
-    }
+    printStats(host.messages, machine.stats(), stats);
     return end.kind === 'stopped' && by === 'closed' ? EXIT_CLOSED : statusOf(end);
   } finally {
     await log?.close();

@@ -9,6 +9,7 @@ import { parseMemory, parseVerb, text } from '../arguments.ts';
 import { attach, ESCAPE_HINT } from '../console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
+import { printStats, statsFormat, STATS_OPTIONS } from '../stats.ts';
 
 export const TRY_HELP = `Usage: daybreak try debian [options] [-- COMMAND ARGUMENT…]
 
@@ -22,7 +23,8 @@ Options:
   --strict          refuse a mirror whose state has passed its date
   --allow-older     accept a state older than one already seen from that mirror
   --append TEXT     add to the kernel's command line
-  --stats           print figures at the end
+  --stats           print what the processor has done, at the end, on standard error
+  --json            … as one line of JSON
   -h, --help        this text
 
 In the shell: exit or Ctrl-D powers off, ${ESCAPE_HINT}.
@@ -40,7 +42,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
     offline: { type: 'boolean' },
     strict: { type: 'boolean' },
     'allow-older': { type: 'boolean' },
-    stats: { type: 'boolean' },
+    ...STATS_OPTIONS,
     help: { type: 'boolean', short: 'h' },
   });
   if (values['help']) {
@@ -51,6 +53,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
   if (positionals[0] !== 'debian') throw new VmError('usage', `try: there is no ${positionals[0]} (known: debian)`);
   if (command?.length === 0) throw new VmError('usage', 'try: expected a command behind --');
   const memoryBytes = parseMemory(text(values, 'memory') ?? '512');
+  const stats = statsFormat(values);
 
   const mirror = (text(values, 'mirror') ?? (await systemMirror(host.files)) ?? DEFAULT_MIRROR).replace(/\/+$/, '');
   const image = await prepareDebian(
@@ -115,11 +118,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
   });
   const { machine: end, by } = await attach(terminal, machine, { endOfInput: 'eof', signal: host.signal, ready });
   messages.clear();
-  if (values['stats']) {
-    const { instructions, details } = machine.stats();
-    messages.line(`instructions: ${instructions}`);
-    for (const [name, value] of Object.entries(details ?? {})) messages.line(`${name}: ${value}`);
-  }
+  printStats(messages, machine.stats(), stats);
   if (end.kind === 'failed') throw end.error;
   if (status !== undefined) return status;
   if (by === 'closed') return EXIT_CLOSED;

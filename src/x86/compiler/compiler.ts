@@ -3,6 +3,7 @@
  * table, and takes away what has lost its ground.
  */
 import type { Memory } from '../../machine/memory.ts';
+import type { CompilerCounts } from '../../machine/vcpu.ts';
 import { HANDLER, RUNTIME } from '../interpreter/support.ts';
 import type { Callees, Variant } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
@@ -52,20 +53,6 @@ interface Compiled {
   readonly records: readonly number[];
   /** Instructions in it. */
   readonly steps: number;
-}
-
-export interface CompilerCounts {
-  regions: number;
-  modules: number;
-  bytes: number;
-  steps: number;
-  dropped: number;
-  /** Modules that the host's own compiler did not take. */
-  refused: number;
-  /** Host time for finding regions, building their code, and handing it to the host's own compiler. */
-  findMs: number;
-  emitMs: number;
-  moduleMs: number;
 }
 
 const HANDLERS = 65536;
