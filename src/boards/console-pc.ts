@@ -12,6 +12,7 @@ import type { Pace } from '../platform/pace.ts';
 import type { Random } from '../platform/random.ts';
 import type { TerminalSize } from '../platform/terminal.ts';
 import { interpreter, jit } from '../x86/accelerator.ts';
+import type { CompilerObserver } from '../x86/compiler/observer.ts';
 import { createPc } from './pc.ts';
 
 /** What a host gives to a machine. */
@@ -39,6 +40,8 @@ export interface ConsolePcOptions {
   readonly cpu?: string;
   /** By name; undefined is the best one. */
   readonly accelerator?: string;
+  /** Watches the compiler, where there is one. */
+  readonly compilerObserver?: CompilerObserver;
   readonly disks?: readonly BlockBackend[];
   /** `virtio`: hvc0, with size and control port. `serial`: the 16550 at 0x3f8. */
   readonly console: 'virtio' | 'serial';
@@ -79,7 +82,7 @@ const CONTROL_PORT = 'org.daybreak.control';
 /** A control line is short; a guest that never ends one is cut. */
 const CONTROL_LINE_MAX = 4096;
 
-const ACCELERATORS: Readonly<Record<string, typeof interpreter>> = { auto: jit, jit, interpreter };
+const ACCELERATORS: Readonly<Record<string, typeof jit>> = { auto: jit, jit, interpreter };
 
 /** Rejects with a VmError when the machine cannot be made: a malformed kernel, an accelerator that is not known. */
 export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOptions): Promise<RunningMachine> {
@@ -129,10 +132,13 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
   };
 }
 
-function acceleratorFor({ accelerator = 'auto', cpu }: ConsolePcOptions, { runtime, handlers }: ConsolePcHost): Accelerator {
+function acceleratorFor(
+  { accelerator = 'auto', cpu, compilerObserver: observer }: ConsolePcOptions,
+  { runtime, handlers }: ConsolePcHost,
+): Accelerator {
   const make = Object.hasOwn(ACCELERATORS, accelerator) ? ACCELERATORS[accelerator] : undefined;
   if (!make) throw new VmError('unsupported', `--accel ${accelerator}: not known here (known: jit, interpreter)`);
-  return make(runtime, cpu, { handlers });
+  return make(runtime, cpu, { handlers, observer });
 }
 
 /** Archives that follow each other each begin at a multiple of four. */

@@ -160,6 +160,39 @@ describe('boot', () => {
   });
 });
 
+describe('watching the compiler', () => {
+  const place = { linear: 0x1010n, physical: 0x5010 };
+  const compile = (machine: FakeMachine) => {
+    const { compilerObserver } = machine.options;
+    const name = compilerObserver?.nameOf?.(place.linear) ?? 'none';
+    compilerObserver?.onEvent?.({ kind: 'region', place, name, module: 1, handler: 2, entries: 3, blocks: 4, steps: 5, bytes: 6 });
+    machine.end({ kind: 'poweroff' });
+  };
+  const boot = async (...args: string[]) => {
+    const kernel = join(directory, 'kernel');
+    writeFileSync(kernel, 'K');
+    let machine: FakeMachine | undefined;
+    const { host, errors } = testHost(directory, (started) => compile((machine = started)));
+    return { status: await main(host, ['boot', '--kernel', kernel, ...args]), errors: errors.text, machine };
+  };
+
+  test('--jit-log writes what it does, with names from --symbols', async () => {
+    const [log, map] = [join(directory, 'jit.log'), join(directory, 'System.map')];
+    writeFileSync(map, '0000000000001000 T start\n0000000000002000 T end\n');
+    expect((await boot('--jit-log', log, '--symbols', map)).status).toBe(0);
+    expect(readFileSync(log, 'utf8')).toMatch(/^region 1010 physical 5010 .* start\+0x10\n$/);
+  });
+
+  test('nobody watches unless asked', async () => {
+    expect((await boot()).machine!.options.compilerObserver).toBeUndefined();
+  });
+
+  test('a symbol file that is missing is named, and an interpreter cannot be watched', async () => {
+    expect(await boot('--symbols', '/nowhere/map')).toMatchObject({ status: 1, errors: expect.stringContaining('/nowhere/map') });
+    expect((await boot('--jit-log', join(directory, 'no.log'), '--accel', 'interpreter')).status).toBe(2);
+  });
+});
+
 describe('try debian', () => {
   let archive: FakeArchive;
   let mirror: string;

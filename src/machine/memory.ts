@@ -93,6 +93,12 @@ export class Memory implements GuestMemory {
     return -1;
   }
 
+  /** Guest-physical address of a page of RAM by its number in host order. */
+  pageAddress(number: number): number {
+    const address = number * PAGE_SIZE;
+    return address < LOW_RAM_LIMIT ? address : address - LOW_RAM_LIMIT + FOUR_GIB;
+  }
+
   view(gpa: number, length: number): Uint8Array | undefined {
     const offset = this.hostOffset(gpa, length);
     return offset < 0 ? undefined : this.bytes.subarray(offset, offset + length);

@@ -1,6 +1,7 @@
 /** The accelerators that are made of our own processor: the interpreter, and the compiler on top of it. */
 import type { Accelerator, VCpuHost } from '../machine/vcpu.ts';
 import type { CompilerOptions } from './compiler/compiler.ts';
+import type { CompilerObserver } from './compiler/observer.ts';
 import { Cpu } from './cpu.ts';
 import { Engine, type EngineModules } from './engine.ts';
 import { ROWS } from './isa/table.ts';
@@ -32,6 +33,8 @@ export interface JitOptions extends InterpreterOptions {
   readonly patience?: number;
   /** Instructions in compiled code, at most. */
   readonly capacity?: number;
+  /** Is told what the compiler does, and gives names. */
+  readonly observer?: CompilerObserver | undefined;
 }
 
 /** Measured: docs/performance.md. */

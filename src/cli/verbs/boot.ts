@@ -1,12 +1,13 @@
 /** `daybreak boot`: the bare machine, for people who know QEMU. */
 import { VmError } from '../../base/errors.ts';
 import { parseMemory, parseVerb, text } from '../arguments.ts';
+import { watchCompiler, WATCH_OPTIONS } from '../compiler-watch.ts';
 import { attach, ESCAPE_HINT } from '../console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
+import { FileOutput } from '../file-output.ts';
 import type { Host } from '../host.ts';
 import type { MachineEnd } from '../machine.ts';
 import { printStats, statsFormat, STATS_OPTIONS } from '../stats.ts';
-import type { Appender } from '../../platform/files.ts';
 
 export const BOOT_HELP = `Usage: daybreak boot --kernel FILE [options]
 
@@ -25,6 +26,8 @@ Options:
   --debug-exit        add the isa-debug-exit device at port 0xf4
   --stats             print what the processor has done, at the end, on standard error
   --json              … as one line of JSON
+  --jit-log FILE      write what the compiler does to a file, a line each
+  --symbols FILE      name compiled code by a System.map or kallsyms, in the log and for profilers
   -h, --help          this text
 
 On a terminal, ${ESCAPE_HINT}.
@@ -46,6 +49,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
     'no-reboot': { type: 'boolean' },
     'debug-exit': { type: 'boolean' },
     ...STATS_OPTIONS,
+    ...WATCH_OPTIONS,
     help: { type: 'boolean', short: 'h' },
   });
   if (values['help']) {
@@ -63,6 +67,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
   }
   const stats = statsFormat(values);
   const [cpu, accelerator] = [text(values, 'cpu'), text(values, 'accel')];
+  const watch = await watchCompiler(host.files, values);
   const log = serial.startsWith('file:') ? new FileOutput(await host.files.append(serial.slice(5), 0)) : undefined;
   try {
     const machine = await host.startMachine({
@@ -72,6 +77,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
       memoryBytes,
       ...(cpu !== undefined && { cpu }),
       ...(accelerator !== undefined && { accelerator }),
+      ...(watch.observer && { compilerObserver: watch.observer }),
       disks: list(values['disk']).map((disk) => ({ path: disk.replace(/,ro$/, ''), readOnly: disk.endsWith(',ro') })),
       console: 'serial',
       output: (data) => {
@@ -89,7 +95,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
     printStats(host.messages, machine.stats(), stats);
     return end.kind === 'stopped' && by === 'closed' ? EXIT_CLOSED : statusOf(end);
   } finally {
-    await log?.close();
+    await Promise.all([log?.close(), watch.close()]);
   }
 }
 
@@ -126,29 +132,4 @@ async function required(host: Host, path: string): Promise<Uint8Array> {
 
 function list(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
-}
-
-/** Output to a file, in order, without making the machine wait. */
-class FileOutput {
-  readonly #file: Appender;
-  #last: Promise<void> = Promise.resolve();
-
-  constructor(file: Appender) {
-    this.#file = file;
-  }
-
-  write(data: Uint8Array): void {
-    const copy = data.slice();
-    this.#last = this.#last.then(() => this.#file.write(copy));
-    // Reported by close().
-    this.#last.catch(() => {});
-  }
-
-  async close(): Promise<void> {
-    try {
-      await this.#last;
-    } finally {
-      await this.#file.close();
-    }
-  }
 }

@@ -5,7 +5,8 @@ import { DEFAULT_MIRROR, mirrorFromSources } from '../../snapshots/debian/apt-so
 import { KERNEL_COMMAND_LINE, prepareDebian } from '../../snapshots/debian/prepare.ts';
 import { readKeyring } from '../../snapshots/debian/release.ts';
 import { runArchive } from '../../snapshots/debian/run-archive.ts';
-import { parseMemory, parseVerb, text } from '../arguments.ts';
+import { parseMemory, parseVerb, text, type ParsedArguments } from '../arguments.ts';
+import { watchCompiler, WATCH_OPTIONS, type CompilerWatch } from '../compiler-watch.ts';
 import { attach, ESCAPE_HINT } from '../console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
@@ -25,6 +26,8 @@ Options:
   --append TEXT     add to the kernel's command line
   --stats           print what the processor has done, at the end, on standard error
   --json            … as one line of JSON
+  --jit-log FILE    write what the compiler does to a file, a line each
+  --symbols FILE    name compiled code by a System.map or kallsyms, in the log and for profilers
   -h, --help        this text
 
 In the shell: exit or Ctrl-D powers off, ${ESCAPE_HINT}.
@@ -43,6 +46,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
     strict: { type: 'boolean' },
     'allow-older': { type: 'boolean' },
     ...STATS_OPTIONS,
+    ...WATCH_OPTIONS,
     help: { type: 'boolean', short: 'h' },
   });
   if (values['help']) {
@@ -54,7 +58,23 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
   if (command?.length === 0) throw new VmError('usage', 'try: expected a command behind --');
   const memoryBytes = parseMemory(text(values, 'memory') ?? '512');
   const stats = statsFormat(values);
+  const watch = await watchCompiler(host.files, values);
+  try {
+    return await tryDebian(host, { values, command, memoryBytes, stats, watch });
+  } finally {
+    await watch.close();
+  }
+}
 
+interface TryOptions {
+  readonly values: ParsedArguments['values'];
+  readonly command: readonly string[] | undefined;
+  readonly memoryBytes: number;
+  readonly stats: ReturnType<typeof statsFormat>;
+  readonly watch: CompilerWatch;
+}
+
+async function tryDebian(host: Host, { values, command, memoryBytes, stats, watch }: TryOptions): Promise<number> {
   const mirror = (text(values, 'mirror') ?? (await systemMirror(host.files)) ?? DEFAULT_MIRROR).replace(/\/+$/, '');
   const image = await prepareDebian(
     host,
@@ -100,6 +120,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
     initrds: [image.initramfs, run],
     commandLine: append ? `${KERNEL_COMMAND_LINE} ${append}` : KERNEL_COMMAND_LINE,
     memoryBytes,
+    ...(watch.observer && { compilerObserver: watch.observer }),
     console: 'virtio',
     ...(size && { consoleSize: size }),
     output: (data) => {

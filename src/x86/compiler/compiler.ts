@@ -10,6 +10,7 @@ import * as L from '../runtime/layout.ts';
 import type { State } from '../state.ts';
 import { ModuleBuilder, type FunctionRef, type Signature } from '../wasm/module.ts';
 import { ALWAYS_CALLED, emitRegion } from './emit.ts';
+import type { CompilerEvent, CompilerObserver, DropReason, Place, RefuseReason } from './observer.ts';
 import { Patience } from './patience.ts';
 import { RegionFinder, type Region } from './region.ts';
 import { TraitTable } from './traits.ts';
@@ -23,6 +24,7 @@ export interface CompilerOptions {
   readonly patience: number;
   /** Instructions in live compiled code, at most: then all of it goes, and what is still hot comes back. */
   readonly capacity: number;
+  readonly observer?: CompilerObserver | undefined;
 }
 
 /** What the compiler needs of the engine. */
@@ -109,8 +111,14 @@ export class Compiler {
     const began = performance.now();
     const region = this.#finder.find(record, this.#host.state.u64(L.PAGE_BASE), Math.max(1, this.#options.threshold >> 4));
     this.counts.findMs += performance.now() - began;
-    if (!region) return;
-    if (!this.#patience.allows(region.pages[0]!.number)) return this.#cool(record);
+    if (!region) {
+      const { state } = this.#host;
+      return void this.#refuse(state.u64(L.PAGE_BASE) + BigInt(state.u16(record + L.R_OFFSET)), 'interpreted');
+    }
+    if (!this.#patience.allows(region.pages[0]!.number)) {
+      this.#refuse(linearOf(region), 'restless');
+      return this.#cool(record);
+    }
     this.#queue.push(region);
     for (const at of region.entries) this.#waiting.set(region.blocks.find((block) => block.at === at)!.record, false);
     this.#rearm(record);
@@ -147,7 +155,7 @@ export class Compiler {
   /** Makes a module of the regions that wait. */
   compile(): void {
     this.dropStale();
-    const regions = this.#queue.filter((region) => this.#isCurrent(region));
+    const regions = this.#queue.filter((region) => this.#isCurrent(region) || this.#refuse(linearOf(region), 'changed'));
     this.#queue = [];
     this.#waiting.clear();
     if (regions.length === 0) return;
@@ -160,20 +168,28 @@ export class Compiler {
     for (const { blocks } of regions)
       for (const { steps } of blocks) for (const { variant } of steps) for (const name of this.#traits.of(variant).callees) names.add(name);
     for (const name of names) callees[name] = module.importFunction('engine', name, OWN[name] ?? RUNTIME[name]!);
-    const refs: FunctionRef[] = regions.map((region, n) => module.declare(HANDLER, `region ${n} ${region.entries[0]!.toString(16)}`));
-    regions.forEach((region, n) => {
-      module.define(refs[n]!, emitRegion(region, this.#traits, callees));
+    const refs: FunctionRef[] = regions.map((region) => module.declare(HANDLER, `guest ${this.#nameOf(region)}`));
+    const sizes = regions.map((region, n) => {
+      const body = emitRegion(region, this.#traits, callees);
+      module.define(refs[n]!, body);
       module.exportFunction(String(n), refs[n]!);
+      return body.length;
     });
     const bytes = module.build();
     const built = performance.now();
     const instance = this.#instantiate(bytes);
-    if (!instance) return;
-    this.counts.modules++;
-    this.counts.emitMs += built - began;
-    this.counts.moduleMs += performance.now() - built;
+    if (!instance) {
+      for (const region of regions) this.#refuse(linearOf(region), 'host');
+      return;
+    }
+    const emitMs = built - began;
+    const moduleMs = performance.now() - built;
+    const number = ++this.counts.modules;
+    this.counts.emitMs += emitMs;
+    this.counts.moduleMs += moduleMs;
     this.counts.bytes += bytes.length;
-    regions.forEach((region, n) => this.#install(region, instance.exports[String(n)] as () => number));
+    this.#tell(() => ({ kind: 'module', number, regions: regions.length, bytes: bytes.length, emitMs, moduleMs }));
+    regions.forEach((region, n) => this.#install(region, instance.exports[String(n)] as () => number, sizes[n]!));
   }
 
   /** Undefined when the host refuses: the regions stay interpreted. */
@@ -195,10 +211,11 @@ export class Compiler {
     return pages.every(({ codePage, version }) => this.#host.state.u32(codePage + L.CP_VERSION) === version);
   }
 
-  #install(region: Region, run: () => number): void {
+  #install(region: Region, run: () => number, bytes: number): void {
     const { state, table } = this.#host;
     const handler = this.#free.pop() ?? this.#nextHandler++;
-    if (handler >= HANDLERS) return; // its modules are not bounded by number, but long before by `capacity`
+    // Modules are not bounded by number, but long before by `capacity`.
+    if (handler >= HANDLERS) return void this.#refuse(linearOf(region), 'full');
     table.set(handler, run);
     const records: number[] = [];
     region.entries.forEach((at, n) => {
@@ -220,6 +237,17 @@ export class Compiler {
     this.counts.regions++;
     this.counts.steps += compiled.steps;
     this.#live += compiled.steps;
+    this.#tell(() => ({
+      kind: 'region',
+      place: this.#placeOf(region),
+      name: this.#nameOf(region),
+      module: this.counts.modules,
+      handler,
+      entries: records.length,
+      blocks: region.blocks.length,
+      steps,
+      bytes,
+    }));
   }
 
   /** Takes away the regions of pages whose code has changed. */
@@ -239,17 +267,18 @@ export class Compiler {
     let changed = false;
     for (const compiled of this.#byPage.get(number) ?? []) {
       if (this.#isCurrent(compiled.region)) continue;
-      this.#drop(compiled);
+      this.#drop(compiled, 'changed');
       changed = true;
     }
     if (changed) this.#patience.changed(number, this.counts.modules);
   }
 
-  #release(compiled: Compiled): void {
+  #release(compiled: Compiled, reason: DropReason): void {
     this.#host.table.set(compiled.handler, null);
     this.#free.push(compiled.handler);
     this.#live -= compiled.steps;
     this.counts.dropped++;
+    this.#tell(() => ({ kind: 'drop', place: this.#placeOf(compiled.region), handler: compiled.handler, reason }));
   }
 
   /** The arena has been emptied: no record is valid any more. */
@@ -257,7 +286,7 @@ export class Compiler {
     const { table, state } = this.#host;
     for (const set of this.#byPage.values()) {
       for (const compiled of set) {
-        if (table.get(compiled.handler) !== null) this.#release(compiled);
+        if (table.get(compiled.handler) !== null) this.#release(compiled, 'arena');
       }
     }
     this.#byPage.clear();
@@ -268,10 +297,10 @@ export class Compiler {
 
   /** Makes room: what is still hot is soon found again, and what is not has gone. */
   #dropAll(): void {
-    for (const set of [...this.#byPage.values()]) for (const compiled of set) this.#drop(compiled);
+    for (const set of [...this.#byPage.values()]) for (const compiled of set) this.#drop(compiled, 'room');
   }
 
-  #drop(compiled: Compiled): void {
+  #drop(compiled: Compiled, reason: DropReason): void {
     const { state } = this.#host;
     for (const record of compiled.records) {
       if (state.u16(record) !== compiled.handler) continue;
@@ -284,6 +313,34 @@ export class Compiler {
       set?.delete(compiled);
       if (set?.size === 0) this.#byPage.delete(number);
     }
-    this.#release(compiled);
+    this.#release(compiled, reason);
   }
+
+  // For who watches
+
+  #tell(event: () => CompilerEvent): void {
+    const { observer } = this.#options;
+    if (observer?.onEvent) observer.onEvent(event());
+  }
+
+  /** Answers false, for filters. */
+  #refuse(linear: bigint, reason: RefuseReason): false {
+    this.#tell(() => ({ kind: 'refuse', linear, reason }));
+    return false;
+  }
+
+  #placeOf(region: Region): Place {
+    const { number } = region.pages[0]!;
+    return { linear: linearOf(region), physical: this.#host.memory.pageAddress(number) + region.entries[0]! };
+  }
+
+  #nameOf(region: Region): string {
+    const linear = linearOf(region);
+    return this.#options.observer?.nameOf?.(linear) ?? linear.toString(16);
+  }
+}
+
+/** Where it was found hot: on its first page. */
+function linearOf({ base, entries }: Region): bigint {
+  return base + BigInt(entries[0]!);
 }

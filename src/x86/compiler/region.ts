@@ -40,6 +40,8 @@ export interface Page {
 }
 
 export interface Region {
+  /** Linear address of the page that it was found from, then. */
+  readonly base: bigint;
   readonly blocks: readonly Block[];
   readonly pages: readonly Page[];
   /** Offsets of blocks that execution comes to from outside; the first is where it was found hot. */
@@ -146,7 +148,7 @@ class Search {
         if (!present.has(at) && pageOf(at) === pageOf(block.at)) neighbours.set(at, this.#recordAt(at));
       }
     }
-    return { blocks, pages, entries, returns: [...this.#returns].filter((at) => present.has(at)), neighbours };
+    return { base: this.#pageBase, blocks, pages, entries, returns: [...this.#returns].filter((at) => present.has(at)), neighbours };
   }
 
   /** The code page at an offset, if the code TLB has it now. */
