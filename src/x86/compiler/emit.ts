@@ -57,6 +57,8 @@ class RegionEmitter implements Surroundings {
   // What is being built
   #node = 0;
   #done = 0;
+  /** Where the present step is built. */
+  #scope: object | undefined;
 
   constructor(region: Region, traits: TraitTable, callees: Callees) {
     this.#region = region;
@@ -227,6 +229,7 @@ class RegionEmitter implements Surroundings {
     const block = this.#block(node);
     this.#done = 0;
     for (const step of block.steps) {
+      this.#scope = b.scope;
       b.borrowing(() => (step.variant.encoding.row.semantics as Semantics)(new StepOps(step, this, this.#callees)));
       this.#done++;
     }
@@ -368,7 +371,9 @@ class RegionEmitter implements Surroundings {
   leaveIf(condition: Node): void {
     const { b } = this;
     const step = this.#block(this.#node).steps[this.#done]!;
-    this.flags.settle();
+    // Under a condition within the step, what follows cannot rely on it.
+    if (b.scope === this.#scope) this.flags.settle();
+    else this.flags.store();
     b.set(this.#target, b.i32(step.record + this.#done));
     b.brIf(this.#exit, condition);
   }

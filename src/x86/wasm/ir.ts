@@ -149,6 +149,11 @@ export class FunctionBuilder {
     return node;
   }
 
+  /** What tells whether two places are built under the same conditions. */
+  get scope(): object {
+    return this.#scope;
+  }
+
   /** Whether what is built now runs unconditionally. */
   get straight(): boolean {
     return this.#scope === this.#root;
