@@ -207,6 +207,39 @@ function mask(operation: NativeOperation): number {
   return operation.name.startsWith('vcvtps') ? 7 : 3;
 }
 
+const bits64 = (value: number): bigint => new BigUint64Array(new Float64Array([value]).buffer)[0]!;
+const real64 = (bits: bigint): number => new Float64Array(new BigUint64Array([bits]).buffer)[0]!;
+const bits32 = (value: number): bigint => BigInt(new Uint32Array(new Float32Array([value]).buffer)[0]!);
+const real32 = (bits: bigint): number => new Float32Array(new Uint32Array([Number(bits)]).buffer)[0]!;
+
+/** The third operand close to a product of the others, or far below or above one where it decides how a midpoint is rounded. */
+function nearProduct(operation: NativeOperation): Generator {
+  const format = formatOf(operation)!;
+  const [toReal, toBits] = format.bits === 64 ? [real64, bits64] : [real32, bits32];
+  return (view, at, random) => {
+    const base = format.bias + random.below(400 % format.bias) - random.below(400 % format.bias);
+    for (let n = 0; n < 128 / format.bits; n++) {
+      const few = random.below(2) === 0;
+      const factors = [0, 1].map(() => {
+        const value = real(random, format, base);
+        // Few digits, so that products are midpoints.
+        return few ? value & ~((1n << BigInt(format.fraction >> 1)) - 1n) : value;
+      }) as [bigint, bigint];
+      const product = toReal(factors[0]) * toReal(factors[1]);
+      let third = toBits(random.below(2) === 0 ? product : -product);
+      const distance = [0, 0, format.fraction, format.fraction + 1, 2 * format.fraction, format.fraction >> 1][random.below(6)]!;
+      third += BigInt(random.below(2) === 0 ? distance : -distance) << BigInt(format.fraction);
+      if (random.below(2) === 0) third += BigInt(random.below(5) - 2);
+      const places = [factors[0], factors[1], BigInt.asUintN(format.bits, third)];
+      // Which operand is the addend is the form's business.
+      const turn = random.below(3);
+      places.forEach((value, operand) => put(view, at + 16 * ((operand + turn) % 3), format, n, value));
+    }
+    view.setUint32(at + 48, ordinary(random), true);
+    view.setUint32(at + 52, random.below(4), true);
+  };
+}
+
 /** The modes of ordinary programs. */
 const ordinary = (random: Random) => 0x1f80 | (random.below(2) << 5);
 const masked = (random: Random) => 0x1f80 | (random.below(4) << 13) | (random.below(2) << 15) | (random.below(2) << 6) | random.below(64);
@@ -227,4 +260,8 @@ test.each(operations)('$name is exact with masked exceptions', (operation) => {
 
 test.each(operations)('$name reports unmasked exceptions', (operation) => {
   expect(judge.compare(operation, operands(operation, unmasked), CASES / 20, operation.op + 2001)).toEqual([]);
+});
+
+test.each(operations.filter(({ name }) => name.startsWith('fma')))('$name rounds once', (operation) => {
+  expect(judge.compare(operation, nearProduct(operation), CASES, operation.op + 3001)).toEqual([]);
 });

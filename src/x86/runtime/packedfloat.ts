@@ -4,7 +4,7 @@
  */
 import { commit, isSettled, mxcsr } from './mxcsr';
 import { ADD, DIV, halfFromSingle, MAX, MIN, MUL, SQRT, SUB, convert } from './ieee';
-import { compareElement, element, fmaElement, narrowElement, roundElement, singleOfInteger, toInt32, widenElement } from './softfloat';
+import { compareElement, element, narrowElement, roundElement, singleOfInteger, toInt32, widenElement } from './softfloat';
 
 function plainLanes<T>(a: v128): v128 {
   const least = sizeof<T>() == 8 ? <T>f64.MIN_NORMAL_VALUE : <T>f32.MIN_NORMAL_VALUE;
@@ -286,38 +286,6 @@ export function sse_f64x2_to_i32x2(a: v128): v128 {
 /** CVTTPD2DQ: two elements at the low end, zeros above. */
 export function sse_trunc_f64x2_to_i32x2(a: v128): v128 {
   return doublesToIntegers(a, 3);
-}
-
-/** Packed `sse_fma_f32`. */
-export function sse_fma_f32x4(x: v128, y: v128, z: v128, flip: i32): v128 {
-  return multiplyAdd<f32>(x, y, z, flip, flip);
-}
-
-/** Packed `sse_fma_f64`. */
-export function sse_fma_f64x2(x: v128, y: v128, z: v128, flip: i32): v128 {
-  return multiplyAdd<f64>(x, y, z, flip, flip);
-}
-
-/** VFMADDSUB and VFMSUBADD: `flip` for even lanes, `flipOdd` for odd ones. */
-export function sse_fma_alternating_f32x4(x: v128, y: v128, z: v128, flip: i32, flipOdd: i32): v128 {
-  return multiplyAdd<f32>(x, y, z, flip, flipOdd);
-}
-
-export function sse_fma_alternating_f64x2(x: v128, y: v128, z: v128, flip: i32, flipOdd: i32): v128 {
-  return multiplyAdd<f64>(x, y, z, flip, flipOdd);
-}
-
-function multiplyAdd<T>(x: v128, y: v128, z: v128, even: i32, odd: i32): v128 {
-  const r0 = fmaElement<T>(v128.extract_lane<T>(x, 0), v128.extract_lane<T>(y, 0), v128.extract_lane<T>(z, 0), even);
-  const r1 = fmaElement<T>(v128.extract_lane<T>(x, 1), v128.extract_lane<T>(y, 1), v128.extract_lane<T>(z, 1), odd);
-  let result = v128.replace_lane<T>(v128.splat<T>(r0), 1, r1);
-  if (sizeof<T>() == 4) {
-    const r2 = fmaElement<f32>(v128.extract_lane<f32>(x, 2), v128.extract_lane<f32>(y, 2), v128.extract_lane<f32>(z, 2), even);
-    const r3 = fmaElement<f32>(v128.extract_lane<f32>(x, 3), v128.extract_lane<f32>(y, 3), v128.extract_lane<f32>(z, 3), odd);
-    result = v128.replace_lane<f32>(v128.replace_lane<f32>(result, 2, r2), 3, r3);
-  }
-  commit();
-  return result;
 }
 
 /** VCVTPH2PS of the four low halves. */

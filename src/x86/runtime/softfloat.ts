@@ -18,7 +18,6 @@ import {
   EQUAL,
   fromBits,
   fromInteger,
-  fusedMultiplyAdd,
   GREATER,
   LESS,
   MAX,
@@ -47,13 +46,13 @@ function isPlain<T>(value: T): bool {
 }
 
 /** Not denormal; may be a NaN. Cheaper than `isPlain`. */
-function isNotDenormal<T>(value: T): bool {
+export function isNotDenormal<T>(value: T): bool {
   if (sizeof<T>() == 8) return (reinterpret<u64>(<f64>value) << 1) - 1 >= <u64>0x1fffffffffffff;
   return (reinterpret<u32>(<f32>value) << 1) - 1 >= <u32>0xffffff;
 }
 
 /** Normal, and not the least normal number, which a result may have reached by rounding up from a tiny one. */
-function isInner<T>(value: T): bool {
+export function isInner<T>(value: T): bool {
   if (sizeof<T>() == 8) return (reinterpret<u64>(<f64>value) << 1) - 0x20000000000001 < <u64>0xffbfffffffffffff;
   return (reinterpret<u32>(<f32>value) << 1) - 0x1000001 < <u32>0xfdffffff;
 }
@@ -447,27 +446,6 @@ export function sse_trunc_f32_to_i64(a: f32): i64 {
 export function sse_trunc_f64_to_i64(a: f64): i64 {
   if (isSettled(mxcsr()) && abs<f64>(a) < 9223372036854775808.0) return <i64>a;
   const result = toInt64<f64>(a, TRUNCATE);
-  commit();
-  return result;
-}
-
-/** One element of x * y + z; not committed. `flip` as in `fusedMultiplyAdd`. */
-export function fmaElement<T>(x: T, y: T, z: T, flip: i32): T {
-  return fromBits<T>(fusedMultiplyAdd(bitsOf<T>(x), bitsOf<T>(y), bitsOf<T>(z), flip, precisionOf<T>()));
-}
-
-/**
- * FMA of scalars: x * y + z with one rounding. `flip` bit 0 negates the product, bit 1 the addend. For the NaN that wins, x
- * must be operand 1 of the 132 form and operand 2 of the others.
- */
-export function sse_fma_f32(x: f32, y: f32, z: f32, flip: i32): f32 {
-  const result = fmaElement<f32>(x, y, z, flip);
-  commit();
-  return result;
-}
-
-export function sse_fma_f64(x: f64, y: f64, z: f64, flip: i32): f64 {
-  const result = fmaElement<f64>(x, y, z, flip);
   commit();
   return result;
 }

@@ -3,6 +3,7 @@ export * from '../integer';
 export * from '../softfloat80';
 export * from '../convert80';
 export * from '../softfloat';
+export * from '../fma';
 export * from '../packedfloat';
 export * from '../aes';
 export * from '../crc';
