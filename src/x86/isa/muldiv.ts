@@ -43,23 +43,29 @@ function multiply(left: number, right: number): Semantics {
   };
 }
 
+/** RDX:RAX by a divisor that is not zero. A dividend of 64 bits, the usual one, is divided here; the runtime does the others. */
+function divide128(o: Ops, divisor: Node, signed: boolean): void {
+  const [high, low] = [o.readGpr(RDX, 64), o.readGpr(RAX, 64)];
+  const short = o.eq(high, signed ? o.sar(low, o.const(63)) : o.const(0));
+  // Dividing by -1 may overflow, where wasm would trap.
+  o.if(signed ? o.b.op('i32.and', short, o.ne(divisor, o.const(-1))) : short, () => {
+    const quotient = o.b.op(signed ? 'i64.div_s' : 'i64.div_u', low, divisor);
+    o.writeGpr(RAX, 64, quotient);
+    o.writeGpr(RDX, 64, o.sub(low, o.mul(quotient, divisor)));
+  }, () => {
+    const failed = o.b.call(o.callees[signed ? 'divideSigned128' : 'divideUnsigned128']!, high, low, divisor);
+    o.if(failed, () => o.fault(DE));
+    o.writeGpr(RAX, 64, o.state64(L.SCRATCH));
+    o.writeGpr(RDX, 64, o.state64(L.SCRATCH + 8));
+  }); // prettier-ignore
+}
+
 function divide(signed: boolean): Semantics {
   return (o) => {
     const bits = o.bits(0);
     const divisor = o.get(0);
     o.if(o.isZero(divisor), () => o.fault(DE));
-    if (bits === 64) {
-      const failed = o.b.call(
-        o.callees[signed ? 'divideSigned128' : 'divideUnsigned128']!,
-        o.readGpr(RDX, 64),
-        o.readGpr(RAX, 64),
-        divisor,
-      );
-      o.if(failed, () => o.fault(DE));
-      o.writeGpr(RAX, 64, o.state64(L.SCRATCH));
-      o.writeGpr(RDX, 64, o.state64(L.SCRATCH + 8));
-      return;
-    }
+    if (bits === 64) return divide128(o, divisor, signed);
     const dividend = bits === 8 ? o.readGpr(RAX, 16) : o.or(o.shl(o.readGpr(RDX, bits), o.const(bits)), o.readGpr(RAX, bits));
     let quotient: Node;
     let remainder: Node;
@@ -69,11 +75,11 @@ function divide(signed: boolean): Semantics {
       // The one quotient that i64 cannot hold: wasm would trap.
       if (bits === 32) o.if(o.b.op('i32.and', o.eq(a, o.const(-(1n << 63n))), o.eq(b, o.const(-1))), () => o.fault(DE));
       quotient = o.b.op('i64.div_s', a, b);
-      remainder = o.b.op('i64.rem_s', a, b);
+      remainder = o.sub(a, o.mul(quotient, b));
       o.if(o.ne(o.signed(quotient, bits), quotient), () => o.fault(DE));
     } else {
       quotient = o.b.op('i64.div_u', dividend, divisor);
-      remainder = o.b.op('i64.rem_u', dividend, divisor);
+      remainder = o.sub(dividend, o.mul(quotient, divisor));
       o.if(o.ne(o.cut(quotient, bits), quotient), () => o.fault(DE));
     }
     if (bits === 8) o.writeGpr(RAX, 16, o.or(o.cut(quotient, 8), o.shl(o.cut(remainder, 8), o.const(8))));
