@@ -1,6 +1,6 @@
 /**
  * String instructions. A repeated one does one element at a time, so that a fault or an interrupt in the middle finds
- * the registers as the manual says; MOVS and STOS first ask the runtime to do as many at once as lie within a page.
+ * the registers as the manual says; but first the runtime is asked to do as many at once as lie within a page.
  */
 import { FOR_WRITING, RAX, RCX, RDI, RSI, type Ops } from '../ops.ts';
 import { ES } from '../state.ts';
@@ -16,17 +16,18 @@ function advance(o: Ops, register: number): void {
 }
 
 /**
- * Wraps one element's work into the repetition: `until` (i32) ends it early, for the comparing ones; `bulk` names a
- * runtime function that does some elements and answers whether it did any.
+ * Wraps one element's work into the repetition, which a comparison may end early. `bulk` names the runtime's function that
+ * does some elements and answers whether it did any.
  */
-function repeated(element: (o: Ops) => void, bulk?: string, compares = false): Semantics {
+function repeated(element: (o: Ops) => void, bulk: string, compares = false): Semantics {
   return (o) => {
     const { rep } = o.variant;
     if (rep === 'none') return element(o);
     const mask = o.addressMask();
     const count = (): Node => o.and(o.readGpr(RCX, 64), mask);
     o.if(o.narrow(o.wide(o.isFalse(o.isZero(count())))), () => {
-      if (bulk) o.if(o.b.call(o.callees[bulk]!, o.recordAddress(), o.b.i32(bytesOf(o))), () => o.again());
+      const whileEqual = compares ? [o.b.i32(rep === 'rep' ? 1 : 0)] : [];
+      o.if(o.b.call(o.callees[bulk]!, o.recordAddress(), o.b.i32(bytesOf(o)), ...whileEqual), () => o.again());
       element(o);
       const left = o.and(o.sub(o.readGpr(RCX, 64), o.const(1)), mask);
       o.writeAddressSized(RCX, left);
@@ -81,9 +82,9 @@ function family(mnemonic: string, byte: string, wide: string, semantics: Semanti
 export const STRING: readonly Row[] = [
   ...family('movs', 'A4', 'A5', repeated(movs, 'bulkMovs')),
   ...family('stos', 'AA', 'AB', repeated(stos, 'bulkStos')),
-  ...family('lods', 'AC', 'AD', repeated(lods)),
-  ...family('cmps', 'A6', 'A7', repeated(cmps, undefined, true)),
-  ...family('scas', 'AE', 'AF', repeated(scas, undefined, true)),
+  ...family('lods', 'AC', 'AD', repeated(lods, 'bulkLods')),
+  ...family('cmps', 'A6', 'A7', repeated(cmps, 'bulkCmps', true)),
+  ...family('scas', 'AE', 'AF', repeated(scas, 'bulkScas', true)),
   row('insb', '6C:', 'inputString', { ...string, byteSized: true }),
   row('ins', '6D:', 'inputString', { ...string, sized: true }),
   row('outsb', '6E:', 'outputString', { ...string, byteSized: true }),

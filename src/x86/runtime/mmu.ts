@@ -520,8 +520,12 @@ export function commit(): void {
 export function hostForRead(va: u64): u32 {
   const entry = entryOf(load<u32>(L.TLB_READ), va);
   if (load<u64>(entry) == (va & ~0xfff)) return load<u32>(entry, 8) + <u32>va;
-  const host = slowRead(va, 1);
-  return host < <u32>L.RAM ? 0 : host;
+  if (!canonical(va)) return 0;
+  const pa = walk(va, privilege());
+  if (pa == NONE) return 0;
+  const host = ramHost(pa);
+  if (host && !watched(va)) fill(load<u32>(L.TLB_READ), va, host - <u32>va);
+  return host;
 }
 
 /** Host address for writing `bytes` within a page, RAM only; 0 when it faults or is not RAM. For bulk work. */
