@@ -43,6 +43,8 @@ function errorOfSum(a: f64, b: f64, sum: f64): f64 {
 }
 
 /** x * y + z rounded to nearest; for factors and an addend as above. */
+// @ts-ignore: decorator
+@inline
 function fuse(x: u64, y: u64, z: f64): f64 {
   const product = reinterpret<f64>(x) * reinterpret<f64>(y);
   const bits = reinterpret<u64>(product);
@@ -55,13 +57,21 @@ function fuse(x: u64, y: u64, z: f64): f64 {
   const sum = product + z;
   const rest = errorOfSum(product, z, sum);
   const tail = rest + low;
+  const result = sum + tail;
+  // Only where the last sum lies in the middle between two numbers does it matter what the one before has lost.
+  const off = tail - (result - sum);
+  if (reinterpret<u64>(off) << 12 != 0 || off == 0) return result;
   return sum + toOdd(tail, errorOfSum(rest, low, tail));
 }
 
-/** x * y + z to odd: the product is exact in f64, and the sum has enough more digits than f32 to be rounded again. */
+/** What rounds to x * y + z: the product is exact in f64, and the sum has enough more digits than f32 to be rounded again. */
+// @ts-ignore: decorator
+@inline
 function fuseSingle(x: f32, y: f32, z: f32): f64 {
   const product = <f64>x * <f64>y;
   const sum = product + <f64>z;
+  // In the middle between two numbers of f32, what the sum has lost decides.
+  if ((reinterpret<u64>(sum) & 0x1fffffff) != 0x10000000) return sum;
   return toOdd(sum, errorOfSum(product, <f64>z, sum));
 }
 
