@@ -120,9 +120,11 @@ export class Machine implements Door {
     const began = this.#pace.nowMs();
     const executedBefore = vcpu.executed;
     const budget = Math.min(Math.max(Math.floor(this.#speed * SLICE_MS), 1000), LARGEST_SLICE);
-    // The rate that would bring guest time to real time by the end of the slice, within bounds.
-    const lag = this.#realNs + SLICE_MS * 1e6 - clock.now();
-    clock.setRate(Math.min(Math.max(lag / budget, FASTEST_NS), SLOWEST_NS));
+    if (vcpu.unit === 'instructions') {
+      // The rate that would bring guest time to real time by the end of the slice, within bounds.
+      const lag = this.#realNs + SLICE_MS * 1e6 - clock.now();
+      clock.setRate(Math.min(Math.max(lag / budget, FASTEST_NS), SLOWEST_NS));
+    }
     let left = budget;
     let halted = false;
     while (left > 0 && !this.#end && !this.#held) {

@@ -79,6 +79,11 @@ export interface CompilerCounts {
  * exact: equal machines given equal inputs at equal counts stay equal.
  */
 export interface VCpu {
+  /**
+   * What `executed` and budgets count. Nanoseconds: the host's processor runs the guest, nobody counts its instructions,
+   * and guest time is the host's; `executed` goes on while the vCPU does not run.
+   */
+  readonly unit: 'instructions' | 'nanoseconds';
   /** Instructions executed since power-on, below 2^53; exact also while a device's handler runs. */
   readonly executed: number;
   /** Runs at most `budget` instructions (a `rep` string instruction counts once per bounded chunk). */

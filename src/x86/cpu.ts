@@ -39,6 +39,7 @@ const CR4_OSFXSR = 1 << 9;
 const CR4_OSXSAVE = 1 << 18;
 
 export class Cpu implements VCpu {
+  readonly unit = 'instructions';
   readonly engine: Engine;
   readonly state: State;
   readonly host: VCpuHost;
