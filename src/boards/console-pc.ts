@@ -25,6 +25,8 @@ export interface ConsolePcHost {
   readonly runtime: WebAssembly.Module;
   /** The interpreter's module, made beforehand; absent: it is made now. */
   readonly handlers?: WebAssembly.Module;
+  /** The host's own way to run guest code, in place of ours. */
+  readonly accelerator?: Accelerator;
 }
 
 export interface ConsolePcOptions {
@@ -91,7 +93,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
   const virtio = options.console === 'virtio';
   const pc = await createPc({
     memoryBytes: options.memoryBytes,
-    accelerator: acceleratorFor(options, host),
+    accelerator: host.accelerator ?? acceleratorFor(options, host),
     pace: host.pace,
     epochMs: host.epochMs,
     entropy: host.random,

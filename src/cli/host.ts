@@ -5,6 +5,7 @@ import type { Log } from '../base/log.ts';
 import { NodeClock } from '../node/clock.ts';
 import { NodeFetch } from '../node/fetch.ts';
 import { NodeFiles } from '../node/files.ts';
+import { diagnoseKvm, type KvmReport } from '../node/kvm/diagnose.ts';
 import { NodeTerminal } from '../node/terminal.ts';
 import type { WallClock } from '../platform/clock.ts';
 import type { Fetch } from '../platform/fetch.ts';
@@ -29,6 +30,7 @@ export interface Host {
   /** Armoured OpenPGP keys that may sign Debian's archive, besides those of this system. */
   readonly archiveKeys: string;
   readonly startMachine: StartMachine;
+  readonly diagnoseKvm: () => Promise<KvmReport>;
   /** The built page (dist/web). */
   readonly pageDirectory: string;
   /** Aborted by SIGINT, SIGTERM, SIGHUP; `reason` is the signal's name. */
@@ -55,6 +57,7 @@ export function nodeHost(signal: AbortSignal): Host {
     stateDirectory: xdgDirectory(env['XDG_STATE_HOME'], `${homedir()}/.local/state`),
     archiveKeys: DEBIAN_ARCHIVE_KEYS,
     startMachine,
+    diagnoseKvm: () => diagnoseKvm(),
     pageDirectory: fileURLToPath(new URL('web', import.meta.url)),
     signal,
   };

@@ -5,7 +5,9 @@
 import { readFile } from 'node:fs/promises';
 import { startConsolePc, type ConsolePcOptions, type RunningMachine } from '../boards/console-pc.ts';
 import type { MachineEnd } from '../machine/machine.ts';
+import { VmError } from '../base/errors.ts';
 import { NodeRandom } from '../node/clock.ts';
+import { openKvm } from '../node/kvm/open.ts';
 import { NodePace } from '../node/pace.ts';
 import { RawDisk } from '../node/raw-disk.ts';
 
@@ -27,10 +29,23 @@ export const startMachine: StartMachine = async (options) => {
   const runtime = await compiled('runtime.wasm');
   const handlers = await compiled('handlers.wasm');
   const disks: RawDisk[] = [];
-  const close = (): Promise<unknown> => Promise.all(disks.map((disk) => disk.close().catch(() => {})));
+  const { accelerator: name, cpu } = options;
+  const kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, options.log) : undefined;
+  const close = (): Promise<unknown> => {
+    kvm?.dispose();
+    return Promise.all(disks.map((disk) => disk.close().catch(() => {})));
+  };
   try {
+    if (kvm && cpu !== undefined) throw new VmError('unsupported', `--cpu ${cpu}: under KVM the processor is the host's; leave it out`);
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));
-    const host = { pace: new NodePace(), random: new NodeRandom(), epochMs: Date.now(), runtime, handlers };
+    const host = {
+      pace: new NodePace(),
+      random: new NodeRandom(),
+      epochMs: Date.now(),
+      runtime,
+      handlers,
+      ...(kvm && { accelerator: kvm }),
+    };
     const machine = await startConsolePc(host, { ...options, disks });
     return {
       ...machine,

@@ -26,7 +26,7 @@ describe('the command line', () => {
   });
 
   test('each verb has help of its own', async () => {
-    for (const verb of ['try', 'boot', 'serve']) {
+    for (const verb of ['try', 'boot', 'serve', 'doctor']) {
       const { host, terminal } = testHost(directory);
       expect(await main(host, [verb, '--help'])).toBe(0);
       expect(terminal.output).toContain(`Usage: daybreak ${verb}`);
@@ -75,6 +75,26 @@ describe('serve', () => {
     const { host, errors } = testHost(directory);
     expect(await main(host, ['serve', '--port', '0', join(directory, 'nowhere')])).toBe(1);
     expect(errors.text).toContain('nowhere');
+  });
+});
+
+describe('doctor', () => {
+  test('says what is there, what is missing, and what mends it', async () => {
+    const { host, terminal } = testHost(directory);
+    expect(await main(host, ['doctor'])).toBe(0);
+    expect(terminal.output).toContain('no   a thing');
+    expect(terminal.output).toContain('it is broken.\nTo mend it: mend it');
+  });
+
+  test('tells programs the same as JSON', async () => {
+    const { host, terminal } = testHost(directory);
+    expect(await main(host, ['doctor', '--json'])).toBe(0);
+    expect(JSON.parse(terminal.output)).toMatchObject({ kvm: { works: false, problem: 'it is broken', remedy: 'mend it' } });
+  });
+
+  test('refuses arguments', async () => {
+    const { host } = testHost(directory);
+    expect(await main(host, ['doctor', 'kvm'])).toBe(2);
   });
 });
 

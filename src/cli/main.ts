@@ -4,6 +4,7 @@ import { VmError } from '../base/errors.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_OURS, EXIT_SIGNAL, EXIT_USAGE } from './exit-codes.ts';
 import { nodeHost, type Host } from './host.ts';
 import { BOOT_HELP, bootVerb } from './verbs/boot.ts';
+import { DOCTOR_HELP, doctorVerb } from './verbs/doctor.ts';
 import { SERVE_HELP, serveVerb } from './verbs/serve.ts';
 import { TRY_HELP, tryVerb } from './verbs/try.ts';
 
@@ -15,6 +16,7 @@ Verbs:
   try debian      today's Debian unstable, in a shell; nothing of it stays
   boot            start a kernel of your own
   serve           offer the page that runs machines in a browser
+  doctor          say whether machines can run on KVM here
   help VERB       more about a verb
   version         print the version
 
@@ -28,6 +30,7 @@ const VERBS: Record<string, { run: (host: Host, args: readonly string[]) => Prom
   try: { run: tryVerb, help: TRY_HELP },
   boot: { run: bootVerb, help: BOOT_HELP },
   serve: { run: serveVerb, help: SERVE_HELP },
+  doctor: { run: doctorVerb, help: DOCTOR_HELP },
 };
 
 export async function main(host: Host, args: readonly string[]): Promise<number> {

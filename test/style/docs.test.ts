@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { BOOT_HELP } from '../../src/cli/verbs/boot.ts';
+import { DOCTOR_HELP } from '../../src/cli/verbs/doctor.ts';
 import { SERVE_HELP } from '../../src/cli/verbs/serve.ts';
 import { TRY_HELP } from '../../src/cli/verbs/try.ts';
 import { filesUnder, textOf } from './sources.ts';
@@ -17,7 +18,7 @@ const documents = [
   ...filesUnder('docs').filter((path) => path.endsWith('.md')),
 ];
 const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
-const VERBS = ['try', 'boot', 'serve', 'help', 'version'];
+const VERBS = ['try', 'boot', 'serve', 'doctor', 'help', 'version'];
 const exists = (path: string): boolean => existsSync(join(ROOT, path));
 
 /** Every match of a pattern's first group in every document, as `document: match`. */
@@ -68,6 +69,7 @@ describe('the documents', () => {
     expect(listed('docs/try-debian.md')).toEqual(offered(TRY_HELP));
     expect(listed('docs/boot-a-kernel.md')).toEqual(offered(BOOT_HELP));
     expect(listed('docs/browser.md')).toEqual(offered(SERVE_HELP));
+    expect(listed('docs/kvm.md')).toEqual(offered(DOCTOR_HELP));
   });
 });
 

@@ -179,6 +179,7 @@ export function testHost(
       setTimeout(() => script(machine), 0);
       return machine;
     },
+    diagnoseKvm: async () => ({ works: false, findings: [{ what: 'a thing', works: false }], problem: 'it is broken', remedy: 'mend it' }),
     pageDirectory: directory,
     signal: abort.signal,
   };

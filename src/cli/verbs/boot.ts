@@ -20,7 +20,7 @@ Options:
   --memory SIZE       in MiB or with a unit: 512, 2G (default: 512)
   --disk FILE[,ro]    a raw disk image; may be given several times
   --cpu MODEL         x86-64-v2, x86-64-v3, max
-  --accel NAME        jit, interpreter (default: jit)
+  --accel NAME        jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit)
   --serial WHERE      the first serial port: stdio, file:FILE, none (default: stdio)
   --no-reboot         a reset ends the machine
   --debug-exit        add the isa-debug-exit device at port 0xf4

@@ -24,6 +24,7 @@ Options:
   --strict          refuse a mirror whose state has passed its date
   --allow-older     accept a state older than one already seen from that mirror
   --append TEXT     add to the kernel's command line
+  --accel NAME      jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit)
   --stats           print what the processor has done, at the end, on standard error
   --json            … as one line of JSON
   --jit-log FILE    write what the compiler does to a file, a line each
@@ -42,6 +43,7 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
     mirror: { type: 'string' },
     memory: { type: 'string' },
     append: { type: 'string' },
+    accel: { type: 'string' },
     offline: { type: 'boolean' },
     strict: { type: 'boolean' },
     'allow-older': { type: 'boolean' },
@@ -114,13 +116,14 @@ async function tryDebian(host: Host, { values, command, memoryBytes, stats, watc
     started = resolve;
   });
   let last = '';
-  const append = text(values, 'append');
+  const [append, accelerator] = [text(values, 'append'), text(values, 'accel')];
   const machine = await host.startMachine({
     kernel: image.kernel,
     initrds: [image.initramfs, run],
     commandLine: append ? `${KERNEL_COMMAND_LINE} ${append}` : KERNEL_COMMAND_LINE,
     memoryBytes,
     ...(watch.observer && { compilerObserver: watch.observer }),
+    ...(accelerator !== undefined && { accelerator }),
     console: 'virtio',
     ...(size && { consoleSize: size }),
     output: (data) => {
