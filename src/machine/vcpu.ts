@@ -1,5 +1,6 @@
 import type { Bus } from './bus.ts';
 import type { Memory } from './memory.ts';
+import type { ProcessorState } from './processor-state.ts';
 
 /** Why `run` came back. */
 export type Exit =
@@ -105,6 +106,10 @@ export interface VCpu {
   restore(data: unknown): void;
   registers(): Registers;
   setRegisters(registers: Partial<Registers>): void;
+  /** All that is architectural, for another accelerator to go on from. Not to be called from a device's handler. */
+  architecture(): ProcessorState;
+  /** Throws VmError `unsupported` when this processor lacks what the state needs. */
+  setArchitecture(state: ProcessorState): void;
 }
 
 /** A descriptor-cache view of a segment register. `attributes` as in a VMCS access-rights field: SDM vol. 3, 25.4.1. */

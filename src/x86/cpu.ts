@@ -2,6 +2,7 @@
  * The processor around the engine: the run loop, exceptions and interrupts between instructions, modes, and access for
  * the system routines. What instructions mean is in isa/ and system/; how handlers run is in engine.ts.
  */
+import type { ProcessorState } from '../machine/processor-state.ts';
 import type { Exit, Registers, Segment, SegmentName, VCpu, VCpuCounts, VCpuHost } from '../machine/vcpu.ts';
 import { Engine } from './engine.ts';
 import * as F from './faults.ts';
@@ -11,6 +12,7 @@ import { RUN_LIMIT } from './interpreter/support.ts';
 import * as L from './runtime/layout.ts';
 import { CR0_EM, CR0_PE, CR0_TS, CS, ATTR_DB, ATTR_L, EFER_LMA, SEGMENTS, SS, State } from './state.ts';
 import { USER } from './system/access.ts';
+import { readArchitecture, writeArchitecture } from './system/architecture.ts';
 import { ROUTINES } from './system/routines.ts';
 import { deliver } from './system/interrupts.ts';
 import { restoreCpu, saveCpu } from './system/saved.ts';
@@ -496,6 +498,14 @@ export class Cpu implements VCpu {
 
   restore(data: unknown): void {
     restoreCpu(this, data);
+  }
+
+  architecture(): ProcessorState {
+    return readArchitecture(this);
+  }
+
+  setArchitecture(state: ProcessorState): void {
+    writeArchitecture(this, state);
   }
 
   get halted(): boolean {

@@ -27,6 +27,8 @@ export interface Runtime {
   flushPage(va: bigint): void;
   flushCodeTlb(): void;
   selectTlb(): void;
+  x87SetControl(value: number): void;
+  x87SetStatus(value: number): void;
   systemRead(va: bigint, at: number, bytes: number, access: number): number;
   systemWrite(va: bigint, at: number, bytes: number, access: number): number;
   slowRead(va: bigint, flags: number): number;

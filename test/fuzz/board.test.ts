@@ -18,6 +18,12 @@ const STATUSES = [0, 1, 3, 11, 15, 15, 15, 0x80, 0xff];
 
 /** What a guest's code could do to the devices, without the code. */
 class Vandal implements VCpu {
+  architecture(): never {
+    throw new Error('bug: nobody saves this');
+  }
+
+  setArchitecture(): void {}
+
   readonly unit = 'instructions';
   executed = 0;
   readonly counts = countsOf(0);

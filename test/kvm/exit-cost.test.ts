@@ -13,11 +13,12 @@ const BURSTS = 300;
 const ROUNDS = 6;
 const RATIO_MAX = 1.3;
 const SECOND = 1e9;
+const TIMEOUT_MS = 600_000;
 
 const directory = mkdtempSync(join(tmpdir(), 'daybreak-'));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-test('an exit to a port costs at most 1.3 times what it costs in C', async (context) => {
+test('an exit to a port costs at most 1.3 times what it costs in C', { timeout: TIMEOUT_MS }, async (context) => {
   const kvm = await openKvm();
   if (!kvm) return context.skip('no KVM here');
   const program = join(directory, 'exit-loop');

@@ -7,8 +7,10 @@ import type { Disposable } from '../../base/disposable.ts';
 import { VmError } from '../../base/errors.ts';
 import { closeSync } from 'node:fs';
 import type { Width } from '../../machine/bus.ts';
+import { NO_EVENT, type ProcessorState, processorState } from '../../machine/processor-state.ts';
 import type { Exit, Registers, VCpu, VCpuCounts, VCpuHost } from '../../machine/vcpu.ts';
 import * as K from './abi.ts';
+import { readArchitecture, writeArchitecture } from './architecture.ts';
 import type { Native } from './native.ts';
 import { readRegisters, writeRegisters } from './registers.ts';
 import { RunSignal } from './run-signal.ts';
@@ -18,6 +20,7 @@ import { getPart, getRaw, msrIndices, type RawState, setMsr, setPart, setRaw } f
 
 const { RUN } = K;
 const NS_PER_MS = 1e6;
+const RFLAGS_IF = 0x200n;
 /** A timer of less would be over before the guest is entered. */
 const SHORTEST_NS = 1000;
 
@@ -257,21 +260,34 @@ export class KvmVCpu implements VCpu, Disposable {
     this.#nmi = false;
     this.#halted = false;
     setRaw(this.#native, this.#fd, this.#powerOn);
-    this.#forgetWindow();
+    this.#setWindow(0n);
   }
 
   /** What KVM said about the state before this one does not hold for it; KVM says it again at the next exit. */
-  #forgetWindow(): void {
-    this.#data.setUint8(RUN.readyForInterruptInjection, 0);
-    this.#data.setUint8(RUN.ifFlag, 0);
+  #setWindow(rflags: bigint, blocked = false): void {
+    const enabled = (rflags & RFLAGS_IF) !== 0n;
+    this.#data.setUint8(RUN.readyForInterruptInjection, enabled && !blocked ? 1 : 0);
+    this.#data.setUint8(RUN.ifFlag, enabled ? 1 : 0);
   }
 
   save(): unknown {
-    throw new VmError('unsupported', 'a machine that runs on KVM cannot be saved yet');
+    return processorState.save(this.architecture());
   }
 
-  restore(_data: unknown): void {
-    throw new VmError('unsupported', 'a saved machine cannot go on under KVM yet; --accel jit can');
+  restore(data: unknown): void {
+    this.setArchitecture(processorState.load(data));
+  }
+
+  architecture(): ProcessorState {
+    this.#settle();
+    return { ...readArchitecture(this.#native, this.#fd), halted: this.#halted };
+  }
+
+  setArchitecture(state: ProcessorState): void {
+    this.#settle();
+    writeArchitecture(this.#native, this.#fd, state);
+    this.#halted = state.halted;
+    this.#setWindow(state.rflags, state.shadow || state.event.kind !== NO_EVENT);
   }
 
   registers(): Registers {
@@ -290,7 +306,7 @@ export class KvmVCpu implements VCpu, Disposable {
     writeRegisters(regs, sregs, registers);
     setPart(this.#native, this.#fd, 'sregs', sregs);
     setPart(this.#native, this.#fd, 'regs', regs);
-    this.#forgetWindow();
+    if (registers.rflags !== undefined) this.#setWindow(registers.rflags);
   }
 
   /** False when the vCPU has no such register, or it refuses the value. */
