@@ -10,6 +10,7 @@ import { NodeRandom } from '../node/clock.ts';
 import { openKvm } from '../node/kvm/open.ts';
 import { NodePace } from '../node/pace.ts';
 import { RawDisk } from '../node/raw-disk.ts';
+import { interpreter } from '../x86/accelerator.ts';
 
 export interface MachineOptions extends Omit<ConsolePcOptions, 'disks'> {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[];
@@ -30,7 +31,7 @@ export const startMachine: StartMachine = async (options) => {
   const handlers = await compiled('handlers.wasm');
   const disks: RawDisk[] = [];
   const { accelerator: name, cpu } = options;
-  const kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, options.log) : undefined;
+  const kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, interpreter(runtime), options.log) : undefined;
   const close = (): Promise<unknown> => {
     kvm?.dispose();
     return Promise.all(disks.map((disk) => disk.close().catch(() => {})));

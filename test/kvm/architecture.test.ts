@@ -7,6 +7,7 @@ import { type ProcessorState, processorState } from '../../src/machine/processor
 import type { VCpu } from '../../src/machine/vcpu.ts';
 import { interpreter } from '../../src/x86/accelerator.ts';
 import { compileRuntime } from '../engine/runtime.ts';
+import { KvmAccelerator } from '../../src/node/kvm/accelerator.ts';
 import { CODE, Guest, openKvm, type Kvm } from './guest.ts';
 
 const SECOND = 1e9;
@@ -116,5 +117,49 @@ describe('the state of a processor', () => {
     expect(vcpu.registers()).toMatchObject({ rip: BigInt(CODE + program.length) });
     expect(vcpu.registers().gpr[0]).toBe(sum(3));
     guest.vcpu.dispose();
+  });
+});
+
+describe('what KVM cannot execute', () => {
+  /** A host with hardware virtualisation executes it itself: the result is the same. */
+  test('our processor executes, and the guest goes on under KVM with all that it did', (context) => {
+    if (!kvm) return context.skip('no KVM here');
+    const accelerator = new KvmAccelerator(kvm.native, interpreter(runtime));
+    const guest = new Guest({ accelerator });
+    const seen: number[] = [];
+    guest.pio.map(0x10, 4, 'device', { read: () => 0, write: (_offset, _width, value) => void seen.push(value) });
+    // CR4.OSFXSR and OSXMMEXCPT, for SSE.
+    const sse = [0x0f, 0x20, 0xe0, 0x66, 0x0d, 0, 6, 0x0f, 0x22, 0xe0];
+    guest.startLong([
+      ...sse,
+      ...[0xb8, 0xff, 0x0f, 0, 0], // mov eax, 0xfff
+      ...[0xf3, 0x0f, 0xb8, 0xc0], // popcnt eax, eax
+      ...[0xe7, 0x10], // out 0x10, eax
+      ...[0xf3, 0x0f, 0x2a, 0xc0], // cvtsi2ss xmm0, eax
+      ...[0xf3, 0x0f, 0x58, 0xc0], // addss xmm0, xmm0
+      ...[0xf3, 0x0f, 0x2c, 0xc0], // cvttss2si eax, xmm0
+      ...[0xe7, 0x10],
+      0xf4,
+    ]);
+    expect(guest.vcpu.run(10 * SECOND)).toEqual({ kind: 'halt' });
+    expect(seen).toEqual([12, 24]);
+    console.log(`completed by our processor: ${guest.vcpu.counts.instructions}`);
+    accelerator.dispose();
+  });
+
+  test('ends a machine without our processor, with the instruction in the message', (context) => {
+    if (!kvm) return context.skip('no KVM here');
+    const guest = new Guest(kvm);
+    guest.startLong([0xf3, 0x0f, 0xb8, 0xc0, 0xf4]);
+    let ended: unknown;
+    try {
+      ended = guest.vcpu.run(SECOND);
+    } catch (error) {
+      ended = error;
+    }
+    guest.vcpu.dispose();
+    // With hardware virtualisation there is nothing to say.
+    if (ended instanceof VmError) expect(ended.message).toMatch(/0x100000 \(f3 0f b8 c0/);
+    else expect(ended).toEqual({ kind: 'halt' });
   });
 });

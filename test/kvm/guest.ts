@@ -31,15 +31,17 @@ export async function openKvm(): Promise<Kvm | undefined> {
 }
 
 export class Guest {
-  readonly memory = new Memory(4 * MIB, 0);
+  readonly memory: Memory;
   readonly pio = new Bus('pio');
   readonly mmio = new Bus('mmio');
   /** Vectors that wait, for `acknowledge`. */
   readonly vectors: number[] = [];
   readonly vcpu: KvmVCpu;
 
-  constructor({ accelerator }: Kvm) {
-    const { memory, pio, mmio } = this;
+  constructor({ accelerator }: { readonly accelerator: KvmAccelerator }) {
+    const memory = new Memory(4 * MIB, accelerator.reservedBytes);
+    this.memory = memory;
+    const { pio, mmio } = this;
     const host: VCpuHost = {
       memory,
       pio,

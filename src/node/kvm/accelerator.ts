@@ -8,20 +8,26 @@ import { KvmVCpu } from './vcpu.ts';
 
 export class KvmAccelerator implements Accelerator, Disposable {
   readonly name = 'kvm';
-  readonly reservedBytes = 0;
+  readonly reservedBytes: number;
   readonly #system: KvmSystem;
+  readonly #completer: Accelerator | undefined;
   readonly #parts: Disposable[] = [];
 
-  /** Throws VmError `unsupported` where there is no KVM that could be used. */
-  constructor(native: Native) {
+  /**
+   * Throws VmError `unsupported` where there is no KVM that could be used.
+   * @param completer executes what this host's KVM says it cannot
+   */
+  constructor(native: Native, completer?: Accelerator) {
     this.#system = new KvmSystem(native);
+    this.#completer = completer;
+    this.reservedBytes = completer?.reservedBytes ?? 0;
   }
 
   /** On the calling thread, which is the one that may run it. */
   createVCpu(host: VCpuHost): KvmVCpu {
     const vm = new KvmVm(this.#system, host.memory);
     this.#parts.push(vm);
-    const vcpu = new KvmVCpu(vm, host, 0, guestCpuid(this.#system));
+    const vcpu = new KvmVCpu(vm, host, 0, guestCpuid(this.#system), () => this.#completer?.createVCpu(host));
     this.#parts.push(vcpu);
     return vcpu;
   }

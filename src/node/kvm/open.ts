@@ -1,6 +1,7 @@
 /** KVM for a machine: what `--accel kvm` and `--accel auto` get. */
 import { VmError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
+import type { Accelerator } from '../../machine/vcpu.ts';
 import { KvmAccelerator } from './accelerator.ts';
 import { diagnoseKvm } from './diagnose.ts';
 import { koffiNative } from './koffi.ts';
@@ -8,8 +9,9 @@ import { koffiNative } from './koffi.ts';
 /**
  * `kvm`: rejects with VmError `unsupported` where there is none, and warns where guests will lack something. `auto`:
  * resolves to undefined unless guests lack nothing. The caller disposes of it.
+ * @param completer executes what this host's KVM cannot
  */
-export async function openKvm(name: 'kvm' | 'auto', log: Log): Promise<KvmAccelerator | undefined> {
+export async function openKvm(name: 'kvm' | 'auto', completer: Accelerator, log: Log): Promise<KvmAccelerator | undefined> {
   const { works, findings, problem, remedy } = await diagnoseKvm();
   if (!works && name === 'auto') return undefined;
   const native = await koffiNative().catch(() => undefined);
@@ -20,5 +22,5 @@ export async function openKvm(name: 'kvm' | 'auto', log: Log): Promise<KvmAccele
     if (!tried || !native) throw new VmError('unsupported', `--accel kvm: ${trouble}`);
     log('warn', 'kvm', trouble);
   }
-  return new KvmAccelerator(native!);
+  return new KvmAccelerator(native!, completer);
 }

@@ -48,6 +48,9 @@ export class KvmVCpu implements VCpu, Disposable {
   readonly #msrs: readonly number[];
   readonly #powerOn: RawState;
   readonly #origin = performance.now();
+  readonly #makeCompleter: () => VCpu | undefined;
+  #completer: VCpu | undefined;
+  #completed = 0;
   #interrupt = false;
   #nmi = false;
   #halted = false;
@@ -57,7 +60,9 @@ export class KvmVCpu implements VCpu, Disposable {
   #unfinished = false;
   #disposed = false;
 
-  constructor(vm: KvmVm, host: VCpuHost, id: number, cpuid: Uint8Array) {
+  /** @param completer makes what executes the instructions that this host's KVM cannot */
+  constructor(vm: KvmVm, host: VCpuHost, id: number, cpuid: Uint8Array, completer: () => VCpu | undefined) {
+    this.#makeCompleter = completer;
     const { native } = vm.system;
     this.#native = native;
     this.#host = host;
@@ -76,9 +81,11 @@ export class KvmVCpu implements VCpu, Disposable {
     return Math.floor((performance.now() - this.#origin) * NS_PER_MS);
   }
 
+  /** Instructions are those that KVM could not execute and our own processor did. */
   get counts(): VCpuCounts {
     const exits = Object.fromEntries([...this.#exits].map(([reason, count]) => [EXIT_NAMES[reason] ?? String(reason), count]));
-    return { instructions: 0, interpreted: 0, compiled: 0, decoded: 0, tlbMisses: 0, invalidations: 0, exits };
+    const done = this.#completed;
+    return { instructions: done, interpreted: done, compiled: 0, decoded: 0, tlbMisses: 0, invalidations: 0, exits };
   }
 
   /** What other threads call this one out of `run` with. */
@@ -142,9 +149,24 @@ export class KvmVCpu implements VCpu, Disposable {
       case K.KVM_EXIT_INTR:
       case K.KVM_EXIT_SET_TPR:
         return undefined;
+      case K.KVM_EXIT_INTERNAL_ERROR:
+        return this.#complete();
       default:
         throw this.#refusal(reason);
     }
+  }
+
+  /** Executes the instruction that KVM could not, on our own processor. */
+  #complete(): Exit | undefined {
+    if (this.#data.getUint32(RUN.suberror, true) !== K.KVM_INTERNAL_ERROR_EMULATION) throw this.#refusal(K.KVM_EXIT_INTERNAL_ERROR);
+    this.#completer ??= this.#makeCompleter();
+    if (!this.#completer) throw this.#refusal(K.KVM_EXIT_INTERNAL_ERROR);
+    this.#completer.setArchitecture({ ...readArchitecture(this.#native, this.#fd), halted: false });
+    const exit = this.#completer.run(1);
+    if (exit.kind === 'shutdown') return exit;
+    this.#adopt(this.#completer.architecture());
+    this.#completed++;
+    return undefined;
   }
 
   #count(reason: number): void {
@@ -285,6 +307,10 @@ export class KvmVCpu implements VCpu, Disposable {
 
   setArchitecture(state: ProcessorState): void {
     this.#settle();
+    this.#adopt(state);
+  }
+
+  #adopt(state: ProcessorState): void {
     writeArchitecture(this.#native, this.#fd, state);
     this.#halted = state.halted;
     this.#setWindow(state.rflags, state.shadow || state.event.kind !== NO_EVENT);
