@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** Every kernel that must boot, also those that take too long for `npm test`. */
+/** Also what takes too long for `npm test`: every kernel that must boot, and KVM's acceptance. */
 export default defineConfig({
-  test: { include: ['test/boot/**/*.{test,boot}.ts'], pool: 'forks', maxWorkers: 2 },
+  test: { include: ['test/{boot,kvm}/**/*.{test,boot}.ts'], pool: 'forks', maxWorkers: 2 },
 });

@@ -20,14 +20,19 @@ poweroff -f
 `;
 
 /** Boots a kernel to userland, which computes something, and powers off through ACPI. */
-export async function bootsToUserland(context: TestContext, scratch: Scratch, kernel: LinuxKernel): Promise<Ended> {
+export async function bootsToUserland(
+  context: TestContext,
+  scratch: Scratch,
+  kernel: LinuxKernel,
+  options: readonly string[] = [],
+): Promise<Ended> {
   const { release, path, busybox } = await fetched(context, async () => {
     const suite = await openSuite(kernel.suite, kernel.architecture);
     const { release, vmlinuz } = await suite.kernel(kernel.metaPackage);
     return { release, path: vmlinuz.path, busybox: (await suite.busybox()).data };
   });
   const initrd = scratch.write(`${release}.cpio`, await initramfs(busybox, SCRIPT));
-  const ended = await boot(['--kernel', path, '--initrd', initrd, '--append', 'console=ttyS0 panic=-1', '--no-reboot']);
+  const ended = await boot(['--kernel', path, '--initrd', initrd, '--append', 'console=ttyS0 panic=-1', '--no-reboot', ...options]);
   const machine = kernel.architecture === 'amd64' ? 'x86_64' : 'i686';
   expect(ended.output).toContain(`USERLAND ${machine} ${release}\r\n`);
   expect(ended.output).toContain(`SUM ${await sha256(busybox)}`);

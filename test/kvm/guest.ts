@@ -1,6 +1,7 @@
 /** A bare vCPU on KVM with a little memory, for guests of a few bytes; and why there is none. */
 import { VmError } from '../../src/base/errors.ts';
 import { long64 } from '../../src/firmware/entry-state.ts';
+import { PAGE_TABLES } from '../../src/firmware/low-memory.ts';
 import { Bus } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
 import type { VCpuHost } from '../../src/machine/vcpu.ts';
@@ -13,6 +14,10 @@ const MIB = 1 << 20;
 /** Where guests' code goes: beyond what boot protocols use. */
 export const CODE = 0x10_0000;
 const STACK = 0x20_0000;
+const USER_PAGE = 4;
+const CODE_OR_DATA = 0x10;
+const DPL3 = 0x60;
+const IOPL3 = 0x3000n;
 
 export interface Kvm {
   readonly native: Native;
@@ -80,6 +85,21 @@ export class Guest {
     for (const { gpa, data } of loads) this.place(gpa, data);
     this.place(CODE, code);
     this.vcpu.setRegisters(registers);
+  }
+
+  /** User mode of 64-bit mode, over the same addresses; it may use ports. */
+  startUser(code: ArrayLike<number>): void {
+    this.startLong(code);
+    // Every entry of the tables gets the bit that lets users in.
+    for (let at = PAGE_TABLES; at < PAGE_TABLES + 6 * 4096; at += 8) {
+      const entry = this.memory.read32(at);
+      if (entry !== 0) this.memory.write32(at, entry | USER_PAGE);
+    }
+    const { segments, rflags } = this.vcpu.registers();
+    for (const segment of Object.values(segments)) if (segment.attributes & CODE_OR_DATA) segment.attributes |= DPL3;
+    segments.cs.selector |= 3;
+    segments.ss.selector |= 3;
+    this.vcpu.setRegisters({ segments, rflags: rflags | IOPL3 });
   }
 
   /** Raises the interrupt input with this vector behind it. */
