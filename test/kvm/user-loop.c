@@ -1,4 +1,4 @@
-/* ROUNDS rounds of the loop in user-speed.test.ts, natively; prints the nanoseconds of the fastest of 5 times. */
+/* ROUNDS rounds of the loop in user-speed.boot.ts, natively; prints the nanoseconds of the fastest of 5 times. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
