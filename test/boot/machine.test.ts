@@ -109,5 +109,5 @@ test.for([
   // It prints for seconds after this, and never ends by itself.
   const ended = await boot(['--kernel', kernel.path, '--append', 'console=com0', '--memory', '64'], { seen: /GNU Mach/, action });
   expect(ended.status).toBe(status);
-  expect(ended.errors.replace(/^instructions: \d+$/m, '').trim()).toBe('');
+  expect(ended.errors.replace(/^\{.*\}$/m, '').trim()).toBe('');
 });

@@ -158,21 +158,24 @@ function readSelector(o: Ops): void {
   o.set(0, b.load('i64.load16_u', b.op('i32.shl', number, b.i32(2)), L.SEG_SELECTOR));
 }
 
-/** MOV from CR2 and CR3 in the kernel, which every page fault and every change of address spaces does. */
+/** Whether this is anything but 64-bit code at CPL 0, as i32. */
+function notKernel64(o: Ops): Node {
+  return o.b.op('i32.or', o.state32(L.CPL), o.b.op('i32.ne', o.state32(L.CODE_MODE), o.b.i32(2)));
+}
+
+/** MOV from CR2 and CR3 in the 64-bit kernel, which every page fault and every change of address spaces does. */
 function readPaging(o: Ops): void {
   const { b } = o;
-  if (!o.variant.long) return o.system();
   const number = o.registerNumber(o.operand(1));
   const [isCr2, isCr3] = [2, 3].map((n) => b.op('i32.eq', number, b.i32(n))) as [Node, Node];
-  o.if(b.op('i32.or', o.state32(L.CPL), b.op('i32.eqz', b.op('i32.or', isCr2, isCr3))), () => o.system());
+  o.if(b.op('i32.or', notKernel64(o), b.op('i32.eqz', b.op('i32.or', isCr2, isCr3))), () => o.system());
   o.set(0, b.op('i64.select', o.state64(L.CR3), o.state64(L.CR2), isCr3));
 }
 
 /** MOV to CR3 in the kernel. With PCIDs, bit 63 permits not to flush, which we do all the same. SDM vol. 3, 4.10.4.1. */
 function writePaging(o: Ops): void {
   const { b } = o;
-  if (!o.variant.long) return o.system();
-  o.if(b.op('i32.or', o.state32(L.CPL), b.op('i32.ne', o.registerNumber(o.operand(0)), b.i32(3))), () => o.system());
+  o.if(b.op('i32.or', notKernel64(o), b.op('i32.ne', o.registerNumber(o.operand(0)), b.i32(3))), () => o.system());
   const value = o.get(1);
   const pcids = b.op('i32.and', o.state32(L.CR4), b.i32(CR4_PCIDE));
   const base = b.op('i64.select', o.and(value, o.const((1n << 63n) - 1n)), value, pcids);
