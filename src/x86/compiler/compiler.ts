@@ -57,7 +57,9 @@ interface Compiled {
   readonly steps: number;
 }
 
+/** A record names its handler by 16 bits. */
 const HANDLERS = 65536;
+/** Guest time that jumps count for. */
 const PERIOD_NS = 1e9;
 
 export class Compiler {
@@ -214,7 +216,7 @@ export class Compiler {
   #install(region: Region, run: () => number, bytes: number): void {
     const { state, table } = this.#host;
     const handler = this.#free.pop() ?? this.#nextHandler++;
-    // Modules are not bounded by number, but long before by `capacity`.
+    // `capacity` is used up long before these numbers are.
     if (handler >= HANDLERS) return void this.#refuse(linearOf(region), 'full');
     table.set(handler, run);
     const records: number[] = [];
