@@ -264,9 +264,6 @@ export class Cpu implements VCpu {
         return this.#fault();
       case L.EXIT_SYSTEM:
         return this.#system();
-      case L.EXIT_LINK:
-        this.#link();
-        return true;
       case L.EXIT_HOT:
         // A jump within its page came here: the code TLB, which the compiler reads, may have lost it.
         engine.lookup(this.next);
@@ -297,18 +294,6 @@ export class Cpu implements VCpu {
     this.#setPending(PENDING_EXIT, false);
     this.next = state.u64(L.NEXT);
     return reason;
-  }
-
-  /** Lets a relative jump go straight to its target in the same page from now on. */
-  #link(): void {
-    const from = this.state.u32(L.EXIT_RECORD) - L.RECORD_BYTES;
-    if (from < L.ARENA) return; // a crossing instruction outlives what it would link to
-    const generation = this.engine.generation;
-    const page = this.state.u64(L.PAGE_BASE);
-    const target = this.engine.lookup(this.next);
-    if (target !== 0 && generation === this.engine.generation && page === this.state.u64(L.PAGE_BASE)) {
-      this.state.setU32(from + L.R_LINK, target);
-    }
   }
 
   /** Does the instruction at EXIT_RECORD by its system routine. */
@@ -580,7 +565,7 @@ export class Cpu implements VCpu {
 }
 
 /** Names of EXIT_* of layout.ts, in order. */
-const EXITS = ['budget', 'fault', 'lookup', 'system', 'stop', 'check', 'crossing', 'link', 'hot'];
+const EXITS = ['budget', 'fault', 'lookup', 'system', 'stop', 'check', 'crossing', 'hot'];
 
 /** Exceptions that push an error code. SDM vol. 3, table 6-1. */
 const HAS_ERROR: ReadonlySet<number> = new Set([F.DOUBLE_FAULT, F.TS, F.NP, F.SS, F.GP, F.PAGE_FAULT, F.ALIGNMENT, 21]);

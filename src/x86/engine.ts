@@ -6,10 +6,9 @@ import { assert } from '../base/errors.ts';
 import type { Memory } from '../machine/memory.ts';
 import type { VCpuCounts } from '../machine/vcpu.ts';
 import { Compiler, type CompilerOptions } from './compiler/compiler.ts';
-import { Decoder, NEEDS_MORE, TOO_LONG } from './decode.ts';
+import { writeDecodeTables } from './decode-tables.ts';
 import { buildInterpreter } from './interpreter/build.ts';
 import { Fusion } from './interpreter/fusion.ts';
-import { RUN_LIMIT } from './interpreter/support.ts';
 import { Variants } from './interpreter/variants.ts';
 import type { Variant } from './ops.ts';
 import * as L from './runtime/layout.ts';
@@ -20,6 +19,9 @@ export interface Runtime {
   codePage(va: bigint, mode: number): number;
   codeHost: WebAssembly.Global<'i32'>;
   crossing(record: number): number;
+  hasRoom(): number;
+  decodeRun(page: number, host: number, offset: number, mode: number): number;
+  decodeCrossing(start: number, bytes: number, mode: number, offset: number, record: number): void;
   resetArena(): void;
   deviceWrote(first: number, last: number): void;
   flushTlb(): void;
@@ -66,13 +68,10 @@ export class Engine {
   readonly fusion = new Fusion(this.variants);
   /** Compiles hot code; absent: everything is interpreted. */
   readonly compiler: Compiler | undefined;
-  readonly #decoder: Decoder;
   readonly #enter: (record: number) => number;
   readonly #enterCrossing: (record: number) => number;
   readonly #find: (va: bigint) => number;
-  readonly #crossingCode = new Uint8Array(2 * MAX_LENGTH);
   readonly #replaced: { record: number; handler: number; was: number }[] = [];
-  #decoded = 0;
   /** Counts arena resets: record addresses of an earlier generation are void. */
   generation = 0;
 
@@ -91,8 +90,8 @@ export class Engine {
     this.#enter = interpreter.exports['enter'] as (record: number) => number;
     this.#enterCrossing = interpreter.exports['enterCrossing'] as (record: number) => number;
     this.#find = interpreter.exports['find'] as (va: bigint) => number;
-    this.#decoder = new Decoder(this.variants, features, this.state.view);
     const { state } = this;
+    writeDecodeTables(state, features, this.variants, this.fusion);
     const [low, high] = memory.ranges;
     state.setU64(L.RAM_LOW, BigInt(low!.size));
     state.setU64(L.RAM_HIGH, BigInt(high?.size ?? 0));
@@ -118,7 +117,7 @@ export class Engine {
     const count = (address: number): number => Number(this.state.u64(address));
     return {
       compiled: count(L.COUNT_COMPILED) / L.RECORD_BYTES,
-      decoded: this.#decoded,
+      decoded: count(L.COUNT_DECODED),
       tlbMisses: count(L.COUNT_TLB_MISSES),
       invalidations: count(L.COUNT_INVALIDATIONS),
       ...(this.compiler && { compiler: { ...this.compiler.counts } }),
@@ -161,7 +160,7 @@ export class Engine {
     const mode = this.state.u32(L.CODE_MODE);
     let page = this.runtime.codePage(va, mode);
     if (page === FAULT) return 0;
-    if (page === ARENA_FULL || this.state.u32(L.ARENA_NEXT) + (RUN_LIMIT + 2) * L.RECORD_BYTES > L.ARENA_END) {
+    if (page === ARENA_FULL || !this.runtime.hasRoom()) {
       this.resetArena();
       page = this.runtime.codePage(va, mode);
     }
@@ -174,52 +173,7 @@ export class Engine {
     this.state.setU64(L.PAGE_BASE, va & ~0xfffn);
     const offset = Number(va & 0xfffn);
     const existing = this.state.u32(page + offset * 4);
-    return existing !== 0 ? existing : this.#decodeRun(page, this.runtime.codeHost.value >>> 0, offset, mode);
-  }
-
-  /** Decodes from `offset` of a page up to a jump, the page's end, known code or RUN_LIMIT instructions. */
-  #decodeRun(page: number, host: number, offset: number, mode: number): number {
-    const { state } = this;
-    const { bytes } = this.memory;
-    const header = state.u32(L.ARENA_NEXT);
-    const first = header + L.RECORD_BYTES;
-    let record = first;
-    let at = offset;
-    let count = 0;
-    let before = 0;
-    while (count < RUN_LIMIT && at < 4096) {
-      if (count > 0 && state.u32(page + at * 4) !== 0) break;
-      const length = this.#decoder.decode(bytes, host + at, host + 4096, mode, at, record);
-      state.setU32(page + at * 4, record);
-      if (length <= 0) {
-        this.#pseudo(record, length === NEEDS_MORE ? L.H_CROSS : length === TOO_LONG ? L.H_TOO_LONG : L.H_UNDEFINED, at);
-        state.setU8(record + L.R_LENGTH, Math.min(15, 4096 - at));
-        record += L.RECORD_BYTES;
-        count++;
-        break;
-      }
-      const handler = state.u16(record);
-      const fused = this.fusion.number(before, handler);
-      if (fused !== 0) state.setU16(record - L.RECORD_BYTES, fused);
-      before = handler;
-      at += length;
-      record += L.RECORD_BYTES;
-      count++;
-      if (this.#decoder.encoding.row.ends) break;
-    }
-    this.#pseudo(record, L.H_END, at);
-    state.setU32(header + L.RUN_NEXT, state.u32(page + L.CP_RUNS));
-    state.setU32(header + L.RUN_COUNT, count + 1);
-    state.setU32(page + L.CP_RUNS, header);
-    state.setU32(L.ARENA_NEXT, record + L.RECORD_BYTES);
-    this.#decoded += count;
-    return first;
-  }
-
-  #pseudo(record: number, handler: number, offset: number): void {
-    this.state.setU16(record + L.R_HANDLER, handler);
-    this.state.setU16(record + L.R_OFFSET, offset);
-    this.state.setU8(record + L.R_LENGTH, 0);
+    return existing !== 0 ? existing : this.runtime.decodeRun(page, this.runtime.codeHost.value >>> 0, offset, mode) >>> 0;
   }
 
   /**
@@ -241,15 +195,13 @@ export class Engine {
     const known = runtime.crossing(from);
     if (known !== 0) return known;
 
-    const code = this.#crossingCode;
-    code.set(bytes.subarray(first, first + here));
-    if (page === NOT_RAM) code.fill(0xff, here);
-    else code.set(bytes.subarray(runtime.codeHost.value >>> 0, (runtime.codeHost.value >>> 0) + MAX_LENGTH), here);
+    const rest = L.TRANSFER + here;
+    bytes.copyWithin(L.TRANSFER, first, first + here);
+    if (page === NOT_RAM) bytes.fill(0xff, rest, rest + MAX_LENGTH);
+    else bytes.copyWithin(rest, runtime.codeHost.value >>> 0, (runtime.codeHost.value >>> 0) + MAX_LENGTH);
     const head = L.CROSSING + ((from >>> 5) & (L.CROSSINGS - 1)) * L.CROSSING_BYTES;
     const record = head + L.RECORD_BYTES;
-    const length = this.#decoder.decode(code, 0, here + MAX_LENGTH, mode, offset, record);
-    if (length <= 0) this.#pseudo(record, length === TOO_LONG ? L.H_TOO_LONG : L.H_UNDEFINED, offset);
-    this.#pseudo(record + L.RECORD_BYTES, L.H_END, offset + Math.max(length, 0));
+    runtime.decodeCrossing(L.TRANSFER, here + MAX_LENGTH, mode, offset, record);
     const isCode = page !== NOT_RAM && page !== ARENA_FULL;
     state.setU32(head + L.X_RECORD, isCode ? from : 0);
     if (isCode) {

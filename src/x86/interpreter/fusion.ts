@@ -56,11 +56,20 @@ export interface Fused {
   readonly second: Variant;
 }
 
+/** Each of the firsts with each of the seconds, by handler numbers. */
+interface Group {
+  readonly firsts: readonly number[];
+  readonly seconds: readonly number[];
+  /** Handler number of the first pair: those of the first of the firsts come first. */
+  readonly base: number;
+}
+
 export class Fusion {
   /** `all[i]` has the handler number after the last variant's, plus i. */
   readonly all: readonly Fused[];
+  /** A second is in one of them only. */
+  readonly groups: readonly Group[];
   readonly #base: number;
-  readonly #numbers = new Map<number, number>();
 
   constructor(variants: Variants) {
     this.#base = H_FIRST + variants.all.length;
@@ -80,24 +89,19 @@ export class Fusion {
         }),
       );
     const all: Fused[] = [];
-    for (const [firsts, seconds] of [
+    const groups: Group[] = [];
+    for (const [before, after] of [
       [TESTS, JUMPS],
       [MOVERS, FOLLOWERS],
     ] as const) {
-      const after = pick(seconds);
-      for (const a of pick(firsts)) {
-        for (const b of after) {
-          this.#numbers.set((H_FIRST + a) * 65536 + H_FIRST + b, this.#base + all.length);
-          all.push({ first: variants.all[a]!, second: variants.all[b]! });
-        }
-      }
+      const firsts = pick(before);
+      const seconds = pick(after);
+      const base = this.#base + all.length;
+      groups.push({ firsts: firsts.map((n) => H_FIRST + n), seconds: seconds.map((n) => H_FIRST + n), base });
+      for (const a of firsts) for (const b of seconds) all.push({ first: variants.all[a]!, second: variants.all[b]! });
     }
     this.all = all;
-  }
-
-  /** Handler number of a pair, or 0. */
-  number(first: number, second: number): number {
-    return this.#numbers.get(first * 65536 + second) ?? 0;
+    this.groups = groups;
   }
 
   /** The pair behind a handler number, if it is one. */

@@ -87,7 +87,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
 };
 
 /** A `rep` chunk or a jump may go on only with at least this many instructions of budget: a run is no longer. */
-export const RUN_LIMIT = 64;
+export const { RUN_LIMIT } = L;
 
 /** Declares and defines the support functions; returns them by name. */
 export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees {
@@ -137,15 +137,12 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', address, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
     const entry = b.op('i32.add', load32(b, L.TLB_CODE), index);
     const page = b.op('i64.and', address, b.i64(-4096));
-    b.if(
-      b.op('i64.eq', b.load('i64.load', entry), page),
-      () => {
-        store64(b, L.PAGE_BASE, page);
-        const offset = b.op('i32.shl', b.op('i32.and', b.op('i32.wrap_i64', address), b.i32(4095)), b.i32(2));
-        b.set(record, b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
-      },
-      () => b.set(record, b.call(callees['refind']!, address)),
-    );
+    b.if(b.op('i64.eq', b.load('i64.load', entry), page), () => {
+      store64(b, L.PAGE_BASE, page);
+      const offset = b.op('i32.shl', b.op('i32.and', b.op('i32.wrap_i64', address), b.i32(4095)), b.i32(2));
+      b.set(record, b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
+    });
+    b.if(b.op('i32.eqz', b.get(record)), () => b.set(record, b.call(callees['refind']!, address)));
     return b.get(record);
   };
 
@@ -198,24 +195,29 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
   };
   const after = (b: FunctionBuilder, record: Node): Node => b.op('i32.add', record, b.i32(L.RECORD_BYTES));
 
-  const jumpTo = define('jumpTo', { params: ['i32', 'i64'], results: ['i32'] }, (b) => {
+  define('jumpTo', { params: ['i32', 'i64'], results: ['i32'] }, (b) => {
     const [record, address] = b.params as [Node, Node];
     const target = lookUp(b, address);
     b.if(b.op('i32.eqz', target), () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LOOKUP)));
     land(b, target, after(b, record));
   });
 
-  /** A relative jump: by the link when its target is in this page and known, else by lookup. */
+  /** A relative jump: by lookup, and by a link from then on when its target is in this page. */
+  const linkNear = define('linkNear', HANDLER, (b) => {
+    const [record] = b.params as [Node];
+    const distance = b.load('i64.load', record, L.R_IMM);
+    const address = b.op('i64.add', pageBase(b), distance);
+    const target = lookUp(b, address);
+    b.if(b.op('i32.eqz', target), () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LOOKUP)));
+    // A crossing instruction outlives what it would be linked to.
+    const lasting = b.op('i32.ge_u', record, b.i32(L.ARENA));
+    b.if(b.op('i32.and', b.op('i64.lt_u', distance, b.i64(4096)), lasting), () => b.store('i32.store', record, target, L.R_LINK));
+    land(b, target, after(b, record));
+  });
   define('jumpNear', HANDLER, (b) => {
     const [record] = b.params as [Node];
     const link = b.load('i32.load', record, L.R_LINK);
-    b.if(b.op('i32.eqz', link), () => {
-      const distance = b.load('i64.load', record, L.R_IMM);
-      const address = b.op('i64.add', pageBase(b), distance);
-      const inPage = b.op('i64.lt_u', distance, b.i64(4096));
-      b.if(inPage, () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LINK)));
-      b.returnCall(jumpTo, record, address);
-    });
+    b.if(b.op('i32.eqz', link), () => b.returnCall(linkNear, record));
     land(b, link, after(b, record));
   });
 

@@ -9,6 +9,7 @@ const MEMORY: readonly MemoryKind[] = ['none', 'simple', 'general'];
 const REPS = ['none', 'rep', 'repne'] as const;
 const PER_ENCODING = SIZES.length * MEMORY.length * REPS.length * 2;
 
+/** The decoder (runtime/decode.ts) counts the same way. */
 function key(encoding: number, size: number, memory: number, rep: number, long: boolean): number {
   return (((encoding * 3 + size) * 3 + memory) * 3 + rep) * 2 + (long ? 1 : 0);
 }
@@ -44,28 +45,20 @@ function variantsOf(encoding: Encoding): Variant[] {
 /** Every variant, numbered: `all[i]` has handler number `H_FIRST + i`. */
 export class Variants {
   readonly all: readonly Variant[];
-  readonly #numbers: Uint16Array;
+  /** Handler number by encoding and shape (`key`), 0 where there is none; `shapes` an encoding. */
+  readonly numbers: Uint16Array;
+  readonly shapes = PER_ENCODING;
 
   constructor() {
     this.all = ENCODINGS.flatMap(variantsOf);
-    this.#numbers = new Uint16Array(ENCODINGS.length * PER_ENCODING);
+    this.numbers = new Uint16Array(ENCODINGS.length * PER_ENCODING);
     this.all.forEach(({ encoding, operandSize, memory, rep, long }, i) => {
-      this.#numbers[key(encoding.number, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long)] = H_FIRST + i;
+      this.numbers[key(encoding.number, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long)] = H_FIRST + i;
     });
-  }
-
-  /**
-   * Handler number of a shape. `size` is 0, 1, 2 for 16, 32, 64 bits; `memory` 0 none, 1 simple, 2 general; `rep` 0, 1, 2.
-   * Shapes that do not depend on size, mode or repetition accept any.
-   */
-  number(encoding: Encoding, size: number, memory: number, rep: number, long: boolean): number {
-    return this.#numbers[
-      key(encoding.number, encoding.sized ? size : 1, memory, encoding.row.string ? rep : 0, encoding.row.modal ? long : true)
-    ]!;
   }
 
   /** Handler number of a variant of this table. */
   numberOf({ encoding, operandSize, memory, rep, long }: Variant): number {
-    return this.number(encoding, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long);
+    return this.numbers[key(encoding.number, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long)]!;
   }
 }

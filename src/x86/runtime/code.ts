@@ -2,6 +2,7 @@
  * Code pages: which RAM pages have decoded instructions, and what happens when they are written. Records of a page
  * that was written become stale in place, so that whoever still runs them looks up their address again.
  */
+import { decodeRun, hasRoom } from './decode';
 import * as L from './layout';
 import { entryOf, fill, flushCodeTlb, flushWriteTlb, pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
 
@@ -14,6 +15,26 @@ export const ARENA_FULL = 2;
 
 /** Translation of the last `codePage`: host address of the page. */
 export let codeHost: u32 = 0;
+
+/** A code page for a RAM page that has none; 0 when the arena is full. */
+function newPage(host: u32, mode: u32): u32 {
+  let page = load<u32>(L.CODE_FREE);
+  if (page) store<u32>(L.CODE_FREE, load<u32>(page, L.CP_RUNS));
+  else {
+    page = load<u32>(L.ARENA_NEXT);
+    if (page + L.CODE_PAGE_BYTES > <u32>L.ARENA_END) return 0;
+    store<u32>(L.ARENA_NEXT, page + L.CODE_PAGE_BYTES);
+  }
+  memory.fill(page, 0, L.CODE_PAGE_BYTES);
+  store<u32>(page, mode, L.CP_MODE);
+  const version = load<u32>(L.CODE_VERSION) + 1;
+  store<u32>(L.CODE_VERSION, version);
+  store<u32>(page, version, L.CP_VERSION);
+  store<u32>(page, pageOfHost(host), L.CP_NUMBER);
+  store<u32>(L.CODE_PAGES + (pageOfHost(host) << 2), page);
+  flushWriteTlb();
+  return page;
+}
 
 /**
  * Code page of a linear address, made when there is none yet, and entered into the code TLB.
@@ -36,30 +57,15 @@ export function codePage(va: u64, mode: u32): u32 {
     invalidate(page);
     page = 0;
   }
-  if (!page) {
-    page = load<u32>(L.CODE_FREE);
-    if (page) store<u32>(L.CODE_FREE, load<u32>(page, L.CP_RUNS));
-    else {
-      page = load<u32>(L.ARENA_NEXT);
-      if (page + L.CODE_PAGE_BYTES > <u32>L.ARENA_END) return ARENA_FULL;
-      store<u32>(L.ARENA_NEXT, page + L.CODE_PAGE_BYTES);
-    }
-    memory.fill(page, 0, L.CODE_PAGE_BYTES);
-    store<u32>(page, mode, L.CP_MODE);
-    const version = load<u32>(L.CODE_VERSION) + 1;
-    store<u32>(L.CODE_VERSION, version);
-    store<u32>(page, version, L.CP_VERSION);
-    store<u32>(page, pageOfHost(host), L.CP_NUMBER);
-    store<u32>(slot, page);
-    flushWriteTlb();
-  }
+  if (!page) page = newPage(host, mode);
+  if (!page) return ARENA_FULL;
   fill(load<u32>(L.TLB_CODE), va, page);
   return page;
 }
 
 /**
- * Record of a linear address whose translation the code TLB does not have; its page is the current one then. 0 when it
- * has to be decoded first, or the fetch faults.
+ * Record of a linear address that the code TLB does not lead to, decoded now if it was not yet; its page is the current one
+ * then. 0 when the fetch faults, or something has to be cleared away first.
  */
 export function refind(va: u64): u32 {
   if (<u64>(<i64>(va << 16) >> 16) != va) return 0;
@@ -71,11 +77,17 @@ export function refind(va: u64): u32 {
     return 0;
   }
   const host = ramHost(pa & ~0xfff);
-  const page = host ? load<u32>(L.CODE_PAGES + (pageOfHost(host) << 2)) : 0;
-  if (!page || load<u32>(page, L.CP_MODE) != load<u32>(L.CODE_MODE)) return 0;
+  if (!host) return 0;
+  const mode = load<u32>(L.CODE_MODE);
+  let page = load<u32>(L.CODE_PAGES + (pageOfHost(host) << 2));
+  if (!page) page = newPage(host, mode);
+  if (!page || load<u32>(page, L.CP_MODE) != mode) return 0;
   fill(load<u32>(L.TLB_CODE), va, page);
+  const offset = <u32>va & 0xfff;
+  const known = load<u32>(page + (offset << 2));
+  if (!known && !hasRoom()) return 0;
   store<u64>(L.PAGE_BASE, va & ~0xfff);
-  return load<u32>(page + ((<u32>va & 0xfff) << 2));
+  return known ? known : decodeRun(page, host, offset, mode);
 }
 
 /** Record of the instruction that begins at another record and ends on the next page; 0 when that is not known now. */

@@ -7,6 +7,7 @@ export * from './fma';
 export * from './packedfloat';
 export * from './mmu';
 export * from './code';
+export * from './decode';
 export * from './flags';
 export * from './address';
 export * from './bulk';

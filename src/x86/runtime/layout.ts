@@ -185,8 +185,86 @@ export const NOTES_BASE = 0x5bf6000; // NOTES - ARENA / 8
 export const NOTES_END = 0x6786000;
 export const NOTE_ENTRY = 0x80000000;
 
+/**
+ * What the decoder knows, written by decode-tables.ts. An index for each opcode of each map, legacy maps first: u16 number of its first
+ * candidate, u16 how many. Candidates: C_*. Handler numbers by shape, see variants.ts.
+ */
+export const DECODE_INDEX = 0x6786000; // 2 * 4 * 256 entries
+export const DECODE_CANDIDATES = 0x6788000;
+export const DECODE_HANDLERS = 0x67a0000;
+/** Four bytes by handler number, about the pairs that share a handler: see fusion.ts. */
+export const DECODE_PAIRS = 0x67e0000;
+export const DECODE_END = 0x6800000;
+
 /** Guest RAM starts here. */
 export const RAM = 0x6800000;
+
+/** First handler number and number of seconds of the two groups of pairs. */
+export const PAIR_GROUPS = 0x8aa0; // 4 * 4 bytes
+/** Instructions decoded so far. */
+export const COUNT_DECODED = 0x8a90;
+
+// A way to read an opcode. Ranges and orders are decode.ts's.
+export const CANDIDATE_BYTES = 32;
+export const C_MODES = 0; // u8: bit 0: outside 64-bit code, bit 1: in it
+export const C_PREFIX = 1; // u8: mandatory prefix; 0 none given, 1 none allowed
+export const C_MODRM_MASK = 2; // u8: ModRM under this mask has to be C_MODRM
+export const C_MODRM = 3; // u8
+export const C_FORM = 4; // u8: 0 any, 1 memory, 2 register
+export const C_W = 5; // u8: 0, 1, or 2: any
+export const C_VECTOR = 6; // u8: 0 any, 1: 128 bits, 2: 256
+export const C_RELATIVE = 7; // u8: 0, or which relative target: 1 one byte, 2 two or four
+export const C_FLAGS = 8; // u32
+export const C_IMMEDIATE = 12; // 3 * u8: bytes of immediates for each operand size
+export const C_EXTEND = 15; // u8: what becomes of the immediate, EXTEND_*
+export const C_REG = 16; // u8: what ModRM.reg names, REG_*
+export const C_RM = 17; // u8: what ModRM.rm or the opcode names, RM_*
+export const C_THIRD = 18; // u8: what VEX.vvvv names: 1 general register, 2 vector
+export const C_HANDLERS = 20; // u32: address in DECODE_HANDLERS
+
+export const CAN_MODRM = 1;
+export const CAN_PLUS = 2; // the opcode's low bits name a register
+export const CAN_MEMORY = 4;
+export const CAN_EXACT = 8; // ModRM is part of the opcode
+export const CAN_REGISTERS = 0x10; // ModRM always names registers
+export const CAN_STACK64 = 0x20;
+export const CAN_SHORT64 = 0x40; // ... and 0x66 does not shorten it in 64-bit mode
+export const CAN_WIDE66 = 0x80; // 0x66 is part of the opcode
+export const CAN_SIZED = 0x100;
+export const CAN_STRING = 0x200;
+export const CAN_MODAL = 0x400;
+export const CAN_VSIB = 0x800;
+export const CAN_ADDRESSED = 0x1000;
+export const CAN_END = 0x2000; // nothing follows in the run
+export const CAN_LOCK = 0x4000;
+export const CAN_ABSOLUTE = 0x8000;
+export const CAN_X87 = 0x10000;
+
+export const EXTEND_NOT = 0;
+export const EXTEND_SIGN = 1; // sign-extended from its size,
+export const EXTEND_BYTE = 2; // or from 8 bits, or (EXTEND_WORD) not: then cut to
+export const EXTEND_WORD = 4;
+export const EXTEND_TO_8 = 8; // 8 bits,
+export const EXTEND_TO_SIZE = 16; // or the operand size, or 64 bits
+export const EXTEND_FAR = 32; // offset and selector
+export const EXTEND_REGISTER = 64; // the number of a vector register in bits 4 to 7
+
+export const REG_BYTE = 1;
+export const REG_GENERAL = 2;
+export const REG_VECTOR = 3;
+export const REG_MMX = 4;
+export const REG_SEGMENT = 5;
+export const REG_NUMBER = 6;
+
+export const RM_BYTE = 1; // general register, if it is not memory
+export const RM_GENERAL = 2;
+export const RM_VECTOR = 3;
+export const RM_MMX = 4;
+export const RM_VECTOR_ALWAYS = 5;
+export const RM_MMX_ALWAYS = 6;
+export const RM_NUMBER = 7;
+export const RM_OPCODE_BYTE = 8;
+export const RM_OPCODE = 9;
 
 // How compiled code knows the arithmetic flags: a kind and two values. Kinds from LAZY_ADD on are one for each operand
 // size: 8, 16, 32, 64.
@@ -198,6 +276,9 @@ export const LAZY_SUB = 7; // a - b
 export const LAZY_INC = 11; // a is the result, b the carry
 export const LAZY_DEC = 15;
 export const LAZY_IMUL = 22; // 64 bits only: the low half of a * b
+
+/** Instructions of a run of decoded ones, at most. */
+export const RUN_LIMIT = 64;
 
 // A decoded instruction.
 export const RECORD_BYTES = 32;
@@ -256,6 +337,5 @@ export const EXIT_SYSTEM = 3;
 export const EXIT_STOP = 4;
 export const EXIT_CHECK = 5;
 export const EXIT_CROSS = 6;
-export const EXIT_LINK = 7;
 /** Jumps have come to a record often enough to compile what begins there. */
-export const EXIT_HOT = 8;
+export const EXIT_HOT = 7;

@@ -1,0 +1,161 @@
+/**
+ * The decoder's tables in linear memory (runtime/layout.ts has their shape), made of the rows: how opcodes are read, which
+ * handler a shape has, and which two handlers make a pair.
+ */
+import { assert } from '../base/errors.ts';
+import type { Encoding, Operand } from './isa/encoding.ts';
+import { ENCODINGS } from './isa/table.ts';
+import type { Fusion } from './interpreter/fusion.ts';
+import { mayAddressMemory, type Variants } from './interpreter/variants.ts';
+import * as L from './runtime/layout.ts';
+import type { State } from './state.ts';
+
+/** More particular encodings first. */
+function rank({ exact, prefix, digit, w, form, plusRegister }: Encoding): number {
+  return (
+    (exact !== undefined ? 8 : 0) +
+    (prefix > 1 ? 4 : 0) +
+    (w !== undefined ? 2 : 0) +
+    (plusRegister ? -1 : 0) +
+    (digit !== undefined || form !== 'any' ? 1 : 0)
+  );
+}
+
+/** Bytes of an encoding's immediates with an operand size. */
+function immediateBytes({ operands }: Encoding, operandSize: number): number {
+  return operands.reduce((sum, { letter, size }) => {
+    if (letter === 'A') return sum + (operandSize === 16 ? 4 : 6);
+    if (letter === 'L') return sum + 1;
+    if (letter !== 'I') return sum;
+    if (size === 'b') return sum + 1;
+    if (size === 'w') return sum + 2;
+    if (size === 'v') return sum + operandSize / 8;
+    return sum + (operandSize === 16 ? 2 : 4);
+  }, 0);
+}
+
+/** What becomes of the immediate: EXTEND_*. */
+function extension({ operands }: Encoding): number {
+  const last = operands.at(-1);
+  if (last?.letter === 'A') return L.EXTEND_FAR;
+  if (last?.letter === 'L') return L.EXTEND_REGISTER;
+  if (last?.letter !== 'I' || operands.at(-2)?.letter === 'I') return L.EXTEND_NOT;
+  const from = last.size === 'b' ? L.EXTEND_BYTE : last.size === 'w' ? L.EXTEND_WORD : 0;
+  const first = operands[0]!;
+  const to = !'EGFZI'.includes(first.letter) ? 0 : first.size === 'b' && first.letter !== 'I' ? L.EXTEND_TO_8 : L.EXTEND_TO_SIZE;
+  return L.EXTEND_SIGN | from | to;
+}
+
+const REG: Readonly<Record<string, number>> = {
+  G: L.REG_GENERAL,
+  V: L.REG_VECTOR,
+  P: L.REG_MMX,
+  S: L.REG_SEGMENT,
+  C: L.REG_NUMBER,
+  D: L.REG_NUMBER,
+};
+const RM: Readonly<Record<string, number>> = {
+  E: L.RM_GENERAL, R: L.RM_GENERAL, W: L.RM_VECTOR, Q: L.RM_MMX, U: L.RM_VECTOR_ALWAYS, N: L.RM_MMX_ALWAYS, T: L.RM_NUMBER, Z: L.RM_OPCODE,
+}; // prettier-ignore
+const THIRD: Readonly<Record<string, number>> = { B: 1, H: 2 };
+const OF_BYTES: Readonly<Record<string, number>> = { G: L.REG_BYTE, E: L.RM_BYTE, R: L.RM_BYTE, Z: L.RM_OPCODE_BYTE };
+
+/** The one operand of an encoding that a table has, as the table says. */
+function placed(operands: readonly Operand[], table: Readonly<Record<string, number>>): number {
+  const found = operands.filter(({ letter }) => letter in table);
+  assert(found.length < 2, 'one operand for each field of ModRM and VEX');
+  const [operand] = found;
+  if (!operand) return 0;
+  return (operand.size === 'b' && OF_BYTES[operand.letter]) || table[operand.letter]!;
+}
+
+function flagsOf(encoding: Encoding): number {
+  const { row, operands } = encoding;
+  const relative = operands.some(({ letter }) => letter === 'J');
+  const all: [boolean | undefined, number][] = [
+    [encoding.modrm, L.CAN_MODRM],
+    [encoding.plusRegister, L.CAN_PLUS],
+    [mayAddressMemory(encoding), L.CAN_MEMORY],
+    [encoding.exact !== undefined, L.CAN_EXACT],
+    [row.registerForm, L.CAN_REGISTERS],
+    [row.stack64, L.CAN_STACK64],
+    [row.modal && (row.ends || relative), L.CAN_SHORT64],
+    [encoding.prefix === 0x66 && encoding.map !== 0, L.CAN_WIDE66],
+    [encoding.sized, L.CAN_SIZED],
+    [row.string, L.CAN_STRING],
+    [row.modal, L.CAN_MODAL],
+    [row.vsib, L.CAN_VSIB],
+    [row.addressed, L.CAN_ADDRESSED],
+    [row.ends, L.CAN_END],
+    [row.lock && 'EM'.includes(operands[0]!.letter), L.CAN_LOCK],
+    [operands.some(({ letter }) => letter === 'O'), L.CAN_ABSOLUTE],
+    [encoding.map === 0 && (encoding.opcode & 0xf8) === 0xd8, L.CAN_X87],
+  ];
+  return all.reduce((flags, [holds, flag]) => (holds ? flags | flag : flags), 0);
+}
+
+function writeCandidate(state: State, at: number, encoding: Encoding, handlers: number): void {
+  const { row, operands, exact, digit, form, vectorBits } = encoding;
+  assert(form !== 'mem' || (exact === undefined && !row.registerForm), `${encoding.text}: memory, and registers always`);
+  const jump = operands.find(({ letter }) => letter === 'J');
+  const bytes: [number, number][] = [
+    [L.C_MODES, (row.only64 ? 0 : 1) | (row.no64 ? 0 : 2)],
+    [L.C_PREFIX, encoding.prefix],
+    [L.C_MODRM_MASK, exact !== undefined ? 0xff : digit !== undefined ? 0x38 : 0],
+    [L.C_MODRM, exact ?? (digit ?? 0) << 3],
+    [L.C_FORM, form === 'any' || row.registerForm ? 0 : form === 'mem' ? 1 : 2],
+    [L.C_W, encoding.w ?? 2],
+    [L.C_VECTOR, vectorBits / 128],
+    [L.C_RELATIVE, jump ? (jump.size === 'b' ? 1 : 2) : 0],
+    ...[16, 32, 64].map((size, n): [number, number] => [L.C_IMMEDIATE + n, immediateBytes(encoding, size)]),
+    [L.C_EXTEND, extension(encoding)],
+    [L.C_REG, placed(operands, REG)],
+    [L.C_RM, placed(operands, RM)],
+    [L.C_THIRD, placed(operands, THIRD)],
+  ];
+  for (const [offset, value] of bytes) state.setU8(at + offset, value);
+  state.setU32(at + L.C_FLAGS, flagsOf(encoding));
+  state.setU32(at + L.C_HANDLERS, handlers);
+}
+
+/** Writes all tables for the instructions of a set of features. */
+export function writeDecodeTables(state: State, features: ReadonlySet<string>, variants: Variants, fusion: Fusion): void {
+  const { numbers, shapes } = variants;
+  assert(L.DECODE_HANDLERS + numbers.byteLength <= L.DECODE_PAIRS, 'room for the handlers of all shapes');
+  new Uint8Array(state.view.buffer).set(new Uint8Array(numbers.buffer), L.DECODE_HANDLERS);
+
+  const lists = new Map<number, Encoding[]>();
+  for (const encoding of ENCODINGS) {
+    const { feature } = encoding.row;
+    if (feature !== undefined && !features.has(feature)) continue;
+    const base = encoding.plusRegister ? encoding.opcode & 0xf8 : encoding.opcode;
+    for (let n = 0; n < (encoding.plusRegister ? 8 : 1); n++) {
+      const opcode = ((encoding.vex ? 4 : 0) + encoding.map) * 256 + base + n;
+      const list = lists.get(opcode);
+      if (list) list.push(encoding);
+      else lists.set(opcode, [encoding]);
+    }
+  }
+  let number = 0;
+  for (const [opcode, list] of lists) {
+    list.sort((a, b) => rank(b) - rank(a));
+    state.setU16(L.DECODE_INDEX + opcode * 4, number);
+    state.setU16(L.DECODE_INDEX + opcode * 4 + 2, list.length);
+    for (const encoding of list) {
+      const at = L.DECODE_CANDIDATES + number++ * L.CANDIDATE_BYTES;
+      assert(at + L.CANDIDATE_BYTES <= L.DECODE_HANDLERS, 'room for the candidates');
+      writeCandidate(state, at, encoding, L.DECODE_HANDLERS + encoding.number * shapes * 2);
+    }
+  }
+
+  fusion.groups.forEach(({ firsts, seconds, base }, group) => {
+    assert(firsts.length < 256 && seconds.length < 256, 'pairs are found by numbers of one byte');
+    state.setU32(L.PAIR_GROUPS + group * 8, base);
+    state.setU32(L.PAIR_GROUPS + group * 8 + 4, seconds.length);
+    firsts.forEach((handler, n) => state.setU8(L.DECODE_PAIRS + handler * 4 + group, n + 1));
+    seconds.forEach((handler, n) => {
+      state.setU8(L.DECODE_PAIRS + handler * 4 + 2, n + 1);
+      state.setU8(L.DECODE_PAIRS + handler * 4 + 3, group);
+    });
+  });
+}
