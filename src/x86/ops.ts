@@ -579,7 +579,16 @@ export abstract class Ops {
       if (bits < 128) return [this.b.load(bits === 64 ? 'v128.load64_zero' : 'v128.load32_zero', this.b.get(host))];
       return Array.from({ length: count }, (_, n) => this.b.load('v128.load', this.b.get(host), n * 16));
     }
-    return Array.from({ length: count }, (_, n) => this.b.load('v128.load', this.vectorAddress(this.operand(i)), n * 16));
+    return Array.from({ length: count }, (_, n) => this.readVector(this.operand(i), n));
+  }
+
+  /** A half of the vector register named by an operand, the low one (0) or the upper one; or all of an MMX register, with what lies above. */
+  readVector(operand: Operand, half: number): Node {
+    return this.b.load('v128.load', this.vectorAddress(operand), half * 16);
+  }
+
+  writeVector(operand: Operand, half: number, value: Node): void {
+    this.b.store('v128.store', this.vectorAddress(operand), value, half * 16);
   }
 
   /** Writes a vector register or memory. VEX-encoded writes clear the register above what they write; others keep it. */
@@ -590,9 +599,9 @@ export abstract class Ops {
       this.commit(host);
       return;
     }
-    const address = this.vectorAddress(this.operand(i));
-    halves.forEach((half, n) => this.b.store('v128.store', address, half, n * 16));
-    if (this.encoding.vex && halves.length === 1) this.b.store('v128.store', address, this.b.v128(0n, 0n), 16);
+    const operand = this.operand(i);
+    halves.forEach((half, n) => this.writeVector(operand, n, half));
+    if (this.encoding.vex && halves.length === 1) this.writeVector(operand, 1, this.b.v128(0n, 0n));
   }
 
   /** #GP(0) when the 16- or 32-byte memory operand is not aligned, as legacy SSE and MOVAPS demand. */

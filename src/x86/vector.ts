@@ -74,14 +74,18 @@ export function enterMmx(o: Ops): void {
 
 /** The low element of operand `i`, from a register or from that many bytes of memory. */
 export function element(o: Ops, i: number, type: ElementType): Node {
-  const address = o.isMemory(i) ? o.b.get(o.host(o.operand(i).access !== 'r', BYTES[type])) : o.vectorAddress(o.operand(i));
-  return o.b.load(`${type}.load`, address);
+  if (!o.isMemory(i)) return extract(o, type, o.readVector(o.operand(i), 0), 0);
+  return o.b.load(`${type}.load`, o.b.get(o.host(o.operand(i).access !== 'r', BYTES[type])));
 }
 
-/** Writes only the low element of operand `i`: a register keeps the rest. */
+/**
+ * Writes only the low element of operand `i`: a register keeps the rest. It is written as a whole, since what reads it next does
+ * so too, and hosts are slow to read what was written in pieces.
+ */
 export function setElement(o: Ops, i: number, type: ElementType, value: Node): void {
   if (!o.isMemory(i)) {
-    o.b.store(`${type}.store`, o.vectorAddress(o.operand(i)), value);
+    const operand = o.operand(i);
+    o.writeVector(operand, 0, replace(o, type, o.readVector(operand, 0), 0, value));
     return;
   }
   const host = o.host(true, BYTES[type], true);

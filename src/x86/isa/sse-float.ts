@@ -1,8 +1,43 @@
 /** Floating-point arithmetic, logic, comparison and shuffles of SSE to SSE3, with AVX. SDM vol. 2. */
 import type { Ops } from '../ops.ts';
-import { callRuntime, element, immediateByte, floating, setScalar, shuffle, type ElementType } from '../vector.ts';
+import {
+  callRuntime,
+  element,
+  extract,
+  floating,
+  immediateByte,
+  replace,
+  setScalar,
+  shuffle,
+  type ElementType,
+  type FloatType,
+} from '../vector.ts';
+import {
+  attemptArithmetic,
+  attemptComparison,
+  attemptSelection,
+  compareFlags,
+  scalarArithmetic,
+  scalarAttempt,
+  shapeOf,
+  type Arithmetic,
+  type FloatShape,
+  type Selection,
+} from '../vector-float.ts';
 import type { Node } from '../wasm/ir.ts';
-import { AVX, binary, native, runtime, runtimeImmediate, runtimeUnary, unary, vex, type Forms, type Part } from './vector-forms.ts';
+import {
+  AVX,
+  binary,
+  native,
+  runtime,
+  runtimeImmediate,
+  runtimeUnary,
+  unary,
+  vex,
+  type Fast,
+  type Forms,
+  type Part,
+} from './vector-forms.ts';
 import { row, type Row, type Semantics } from './row.ts';
 
 const FLOAT: Forms = { wide: 'avx', float: true };
@@ -38,14 +73,91 @@ export function scalar(
   ];
 }
 
-/** The four instructions of a two-operand operation: PS, PD, SS, SD. */
-function operation(name: string, opcode: string): Row[] {
+const SHAPES = { s: 'f32x4', d: 'f64x2' } as const;
+
+/** Scalar instructions on whole registers: the result is the first source with another low element. */
+function scalarPart(
+  mnemonic: string,
+  opcode: string,
+  size: 'ss' | 'sd',
+  compute: (o: Ops, a: Node, b: Node) => Node,
+  immediate = '',
+): Row[] {
+  const semantics: Semantics = (o) => {
+    const first = o.encoding.vex ? 1 : 0;
+    const a = o.getVector(first)[0]!;
+    o.setVector(0, [compute(o, a, o.getVector(first + 1)[0]!)]);
+  };
   return [
-    ...binary(`${name}ps`, `NP 0F ${opcode}`, runtime(`sse_${name}_f32x4`), FLOAT),
-    ...binary(`${name}pd`, `66 0F ${opcode}`, runtime(`sse_${name}_f64x2`), FLOAT),
-    ...scalar(`${name}ss`, `F3 0F ${opcode}`, 'ss', (o, a, b) => callRuntime(o, `sse_${name}_f32`, a, b)),
-    ...scalar(`${name}sd`, `F2 0F ${opcode}`, 'sd', (o, a, b) => callRuntime(o, `sse_${name}_f64`, a, b)),
+    row(mnemonic, `${opcode} /r: V${size}+ W${size}${immediate}`, semantics, { unit: 'sse' }),
+    row(`v${mnemonic}`, `${vex(opcode, 'LIG')} /r: Vdq= Hdq W${size}${immediate}`, semantics, AVX),
   ];
+}
+
+/** A function of the runtime on the low elements. */
+function callLow(o: Ops, name: string, type: FloatType, ...parts: readonly Node[]): Node {
+  return callRuntime(o, name, ...parts.map((part) => extract(o, type, part, 0)));
+}
+
+/** The four instructions of an arithmetic operation: PS, PD, SS, SD. */
+function arithmetic(name: Arithmetic, opcode: string): Row[] {
+  const fast = (shape: FloatShape): Fast => ({ shape, settled: true, part: (o, a, b) => attemptArithmetic(o, shape, name, a, b) });
+  const single = (size: 's' | 'd'): Row[] => {
+    const type = size === 's' ? 'f32' : 'f64';
+    return scalarPart(`${name}s${size}`, `${size === 's' ? 'F3' : 'F2'} 0F ${opcode}`, `s${size}`, (o, a, b) =>
+      scalarArithmetic(o, SHAPES[size], name, a, b, () => callLow(o, `sse_${name}_${type}`, type, ...(name === 'sqrt' ? [b] : [a, b]))),
+    );
+  };
+  const packed = (size: 's' | 'd', prefix: string): Row[] => {
+    const forms = { ...FLOAT, attempt: fast(SHAPES[size]) };
+    const callee = `sse_${name}_${SHAPES[size]}`;
+    if (name === 'sqrt') return unary(`${name}p${size}`, `${prefix} 0F ${opcode}`, runtimeUnary(callee), forms);
+    return binary(`${name}p${size}`, `${prefix} 0F ${opcode}`, runtime(callee), forms);
+  };
+  return [...packed('s', 'NP'), ...packed('d', '66'), ...single('s'), ...single('d')];
+}
+
+/** MINPS and the like. */
+function selection(name: Selection, opcode: string): Row[] {
+  const packed = (size: 's' | 'd', prefix: string): Row[] => {
+    const shape = SHAPES[size];
+    const attempt: Fast = { shape, settled: false, part: (o, a, b) => attemptSelection(o, shape, name, a, b) };
+    return binary(`${name}p${size}`, `${prefix} 0F ${opcode}`, runtime(`sse_${name}_${shape}`), { ...FLOAT, attempt });
+  };
+  const single = (size: 's' | 'd', prefix: string): Row[] => {
+    const type = size === 's' ? 'f32' : 'f64';
+    return scalarPart(`${name}s${size}`, `${prefix} 0F ${opcode}`, `s${size}`, (o, a, b) =>
+      scalarAttempt(o, SHAPES[size], a, attemptSelection(o, SHAPES[size], name, a, b), () => callLow(o, `sse_${name}_${type}`, type, a, b)),
+    );
+  };
+  return [...packed('s', 'NP'), ...packed('d', '66'), ...single('s', 'F3'), ...single('d', 'F2')];
+}
+
+/** CMPPS and the like: in place where the predicate is known. */
+function comparisons(): Row[] {
+  const packed = (size: 's' | 'd', prefix: string): Row[] => {
+    const shape = SHAPES[size];
+    const part: Fast['part'] = (o, a, b) => {
+      const { value } = predicate(o);
+      return value === undefined ? undefined : attemptComparison(o, shape, Number(value), a, b);
+    };
+    const call: Part = (o, a, b) => callRuntime(o, `sse_cmp_${shape}`, a, b, predicate(o));
+    return binary(`cmpp${size}`, `${prefix} 0F C2`, call, { ...FLOAT, immediate: true, attempt: { shape, settled: false, part } });
+  };
+  const single = (size: 's' | 'd', prefix: string): Row[] => {
+    const type = size === 's' ? 'f32' : 'f64';
+    const compute = (o: Ops, a: Node, b: Node): Node => {
+      const slow = (): Node => {
+        const [x, y] = [a, b].map((part) => extract(o, type, part, 0)) as [Node, Node];
+        return callRuntime(o, `sse_cmp_${type}`, x, y, predicate(o));
+      };
+      const { value } = predicate(o);
+      if (value === undefined) return replace(o, type === 'f32' ? 'i32' : 'i64', a, 0, floating(o, 1, slow));
+      return scalarAttempt(o, SHAPES[size], a, attemptComparison(o, SHAPES[size], Number(value), a, b), slow);
+    };
+    return scalarPart(`cmps${size}`, `${prefix} 0F C2`, `s${size}`, compute, ' Ib');
+  };
+  return [...packed('s', 'NP'), ...packed('d', '66'), ...single('s', 'F3'), ...single('d', 'F2')];
 }
 
 /** The comparison's predicate: 8 of them in legacy encodings, 32 with VEX. */
@@ -61,9 +173,9 @@ function logic(name: string, opcode: string, part: Part): Row[] {
 function compare(mnemonic: string, opcode: string, size: 'ss' | 'sd', name: string): Row[] {
   const type = size === 'ss' ? 'f32' : 'f64';
   const semantics: Semantics = (o) => {
-    const a = element(o, 0, type);
-    const b = element(o, 1, type);
-    o.unpackFlags(floating(o, 1, () => callRuntime(o, `sse_${name}_${type}`, a, b)));
+    const a = o.getVector(0)[0]!;
+    const b = o.getVector(1)[0]!;
+    compareFlags(o, shapeOf(type), a, b, () => callLow(o, `sse_${name}_${type}`, type, a, b));
   };
   const operands = `V${size} W${size}`;
   return [
@@ -87,16 +199,13 @@ const duplicate =
 const shufflePairs: Part = (o, a, b, n) => callRuntime(o, 'shufpd', a, b, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(2 * n)));
 
 export const SSE_FLOAT: readonly Row[] = [
-  ...operation('add', '58'),
-  ...operation('mul', '59'),
-  ...operation('sub', '5C'),
-  ...operation('min', '5D'),
-  ...operation('div', '5E'),
-  ...operation('max', '5F'),
-  ...unary('sqrtps', 'NP 0F 51', runtimeUnary('sse_sqrt_f32x4'), FLOAT),
-  ...unary('sqrtpd', '66 0F 51', runtimeUnary('sse_sqrt_f64x2'), FLOAT),
-  ...scalar('sqrtss', 'F3 0F 51', 'ss', (o, _, b) => callRuntime(o, 'sse_sqrt_f32', b)),
-  ...scalar('sqrtsd', 'F2 0F 51', 'sd', (o, _, b) => callRuntime(o, 'sse_sqrt_f64', b)),
+  ...arithmetic('add', '58'),
+  ...arithmetic('mul', '59'),
+  ...arithmetic('sub', '5C'),
+  ...selection('min', '5D'),
+  ...arithmetic('div', '5E'),
+  ...selection('max', '5F'),
+  ...arithmetic('sqrt', '51'),
   ...unary('rsqrtps', 'NP 0F 52', runtimeUnary('sse_rsqrt_f32x4'), SHUFFLE),
   ...scalar('rsqrtss', 'F3 0F 52', 'ss', (o, _, b) => callRuntime(o, 'sse_rsqrt_f32', b), { type: 'i32' }),
   ...unary('rcpps', 'NP 0F 53', runtimeUnary('sse_rcp_f32x4'), SHUFFLE),
@@ -105,10 +214,7 @@ export const SSE_FLOAT: readonly Row[] = [
   ...logic('andn', '55', (o, a, b) => o.b.op('v128.andnot', b, a)),
   ...logic('or', '56', native('v128.or')),
   ...logic('xor', '57', native('v128.xor')),
-  ...binary('cmpps', 'NP 0F C2', (o, a, b) => callRuntime(o, 'sse_cmp_f32x4', a, b, predicate(o)), { ...FLOAT, immediate: true }),
-  ...binary('cmppd', '66 0F C2', (o, a, b) => callRuntime(o, 'sse_cmp_f64x2', a, b, predicate(o)), { ...FLOAT, immediate: true }),
-  ...scalar('cmpss', 'F3 0F C2', 'ss', (o, a, b) => callRuntime(o, 'sse_cmp_f32', a, b, predicate(o)), { result: 'i32', immediate: true }),
-  ...scalar('cmpsd', 'F2 0F C2', 'sd', (o, a, b) => callRuntime(o, 'sse_cmp_f64', a, b, predicate(o)), { result: 'i64', immediate: true }),
+  ...comparisons(),
   ...compare('ucomiss', 'NP 0F 2E', 'ss', 'ucomi'),
   ...compare('ucomisd', '66 0F 2E', 'sd', 'ucomi'),
   ...compare('comiss', 'NP 0F 2F', 'ss', 'comi'),

@@ -4,6 +4,7 @@
  */
 import type { Ops } from '../ops.ts';
 import { callRuntime, immediateByte, floating, setVector, shuffle, vector } from '../vector.ts';
+import { attempted, type Attempt, type FloatShape } from '../vector-float.ts';
 import type { Node } from '../wasm/ir.ts';
 import { reportPending } from './x87.ts';
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
@@ -13,6 +14,15 @@ export type Part = (o: Ops, a: Node, b: Node, n: number) => Node;
 /** What it does to all parts at once. */
 export type Whole = (o: Ops, a: readonly Node[], b: readonly Node[]) => Node[];
 export type UnaryPart = (o: Ops, a: Node, n: number) => Node;
+
+/** How WebAssembly may do a part of what raises floating-point exceptions; `a` is not used by operations with one source. */
+export interface Fast {
+  readonly shape: FloatShape;
+  /** Only while an inexact result changes nothing. */
+  readonly settled: boolean;
+  /** Undefined where it cannot be told before the instruction is known. */
+  readonly part: (o: Ops, a: Node, b: Node, n: number) => Attempt | undefined;
+}
 
 /** The 64-bit form of a 128-bit operation: of the low halves; its low half on both operands joined; or its high half. */
 type MmxForm = 'low' | 'joined' | 'high';
@@ -33,6 +43,8 @@ export interface Forms {
   readonly immediate?: boolean;
   /** Raises SIMD floating-point exceptions. */
   readonly float?: boolean;
+  /** How WebAssembly may do it, where that is known. */
+  readonly attempt?: Fast;
   /** Operand sizes where they are not whole vectors: of the source in legacy and VEX.128, and in VEX.256 encodings. */
   readonly source?: string;
   readonly wideSource?: string;
@@ -95,10 +107,19 @@ function wholeSemantics(whole: Whole): Semantics {
   };
 }
 
+/** Computes all parts, with the exceptions that they may raise. */
+function raising(o: Ops, forms: Forms, a: readonly Node[], b: readonly Node[], compute: () => Node[]): Node[] {
+  if (!forms.float) return compute();
+  const { attempt } = forms;
+  const attempts = attempt ? a.flatMap((each, n) => attempt.part(o, each, b[n]!, n) ?? []) : [];
+  if (!attempt || attempts.length < a.length) return floating(o, a.length, compute);
+  return attempted(o, attempt.shape, attempt.settled, attempts, compute);
+}
+
 function binarySemantics(part: Part, forms: Forms): Semantics {
   return wholeSemantics((o, a, b) => {
     const compute = (): Node[] => a.map((each, n) => part(o, each, b[n] ?? b[0]!, n));
-    return forms.float ? floating(o, a.length, compute) : compute();
+    return raising(o, forms, a, b, compute);
   });
 }
 
@@ -146,7 +167,7 @@ function unarySemantics(part: UnaryPart, forms: Forms): Semantics {
   return (o) => {
     const a = vector(o, 1);
     const compute = (): Node[] => a.map((each, n) => part(o, each, n));
-    setVector(o, 0, forms.float ? floating(o, a.length, compute) : compute());
+    setVector(o, 0, raising(o, forms, a, a, compute));
   };
 }
 
