@@ -69,7 +69,7 @@ function inside(o: Ops, shape: FloatShape, result: Node, ...operands: readonly N
 }
 
 /** Lanes with neither a denormal number (the least normal one counts as such) nor a NaN. */
-function ordinary(o: Ops, shape: FloatShape, ...operands: readonly Node[]): Node {
+export function ordinary(o: Ops, shape: FloatShape, ...operands: readonly Node[]): Node {
   const { b } = o;
   const { integer, fraction } = FORMATS[shape];
   const lanes = operands.flatMap((x) => {
@@ -99,6 +99,39 @@ export function attemptSelection(o: Ops, shape: FloatShape, name: Selection, x: 
   return { result: o.b.op(`${shape}.p${name}`, y, x), sure: ordinary(o, shape, x, y) };
 }
 
+/** Of rounding to integers, by the low two bits of ROUNDPS's immediate. */
+const ROUNDINGS = ['nearest', 'floor', 'ceil', 'trunc'] as const;
+
+/** Whether a rounding by an immediate depends on MXCSR: on its mode, or by an inexact result. */
+export const roundingNeedsSettled = (immediate: number): boolean => (immediate & 4) !== 0 || (immediate & 8) === 0;
+
+export function attemptRounding(o: Ops, shape: FloatShape, immediate: number, x: Node): Attempt {
+  return { result: o.b.op(`${shape}.${ROUNDINGS[immediate & 4 ? 0 : immediate & 3]}`, x), sure: ordinary(o, shape, x) };
+}
+
+/** CVTPS2DQ and the like, to 32-bit integers; those of doubles come at the low end, with zeros above. */
+export function attemptToIntegers(o: Ops, shape: FloatShape, truncate: boolean, x: Node): Attempt {
+  const { b } = o;
+  const whole = truncate ? x : b.op(`${shape}.nearest`, x);
+  // 2^31, or for doubles, which may be rounded up to that, 1 less.
+  const bound = shape === 'f32x4' ? 0x4f00_0000_4f00_0000n : 0x41df_ffff_ffc0_0000n;
+  return {
+    result: b.op(shape === 'f32x4' ? 'i32x4.trunc_sat_f32x4_s' : 'i32x4.trunc_sat_f64x2_s_zero', whole),
+    sure: b.op(`${shape}.lt`, b.op(`${shape}.abs`, x), b.v128(bound, bound)),
+  };
+}
+
+/** CVTPD2PS: the two results, with zeros above. */
+export function attemptNarrowing(o: Ops, x: Node): Attempt {
+  const result = o.b.op('f32x4.demote_f64x2_zero', x);
+  return { result, sure: inside(o, 'f32x4', result) };
+}
+
+/** CVTPS2PD of the two low elements. */
+export function attemptWidening(o: Ops, x: Node): Attempt {
+  return { result: o.b.op('f64x2.promote_low_f32x4', x), sure: ordinary(o, 'f32x4', x) };
+}
+
 /** By predicates 0 to 7; with VEX, 8 to 31 differ from them for NaNs only. */
 const RELATIONS = ['eq', 'lt', 'le', undefined, 'ne', 'ge', 'gt', undefined] as const;
 
@@ -110,13 +143,12 @@ export function attemptComparison(o: Ops, shape: FloatShape, predicate: number, 
   return { result, sure: ordinary(o, shape, x, y) };
 }
 
-/** Not zero (as i32) unless all lanes of all parts are sure; of `scalar` operations, the low ones. */
-function unsureLanes(o: Ops, shape: FloatShape, parts: readonly Node[], scalar: boolean): Node {
+/** Not zero (as i32) unless the given lanes (bits of a number) of all parts are sure. */
+export function unsureLanes(o: Ops, shape: FloatShape, parts: readonly Node[], lanes: number): Node {
   const { b } = o;
   const { integer, allLanes } = FORMATS[shape];
   const mask = b.op(`${integer}.bitmask`, parts.reduce((x, y) => b.op('v128.and', x, y))); // prettier-ignore
-  const counted = scalar ? b.i32(1) : b.i32(allLanes);
-  return b.op('i32.xor', scalar ? b.op('i32.and', mask, counted) : mask, counted);
+  return b.op('i32.xor', lanes === allLanes ? mask : b.op('i32.and', mask, b.i32(lanes)), b.i32(lanes));
 }
 
 /** `fast`, or where `unsure` (i32) is not zero what the runtime's calls of `slow` give, with the exceptions that they raise. */
@@ -129,9 +161,19 @@ export function unless(o: Ops, unsure: Node, fast: readonly Node[], slow: () => 
   return results.map((variable) => b.get(variable));
 }
 
-/** Packed operations: one attempt for each part. */
-export function attempted(o: Ops, shape: FloatShape, needsSettled: boolean, attempts: readonly Attempt[], slow: () => Node[]): Node[] {
-  const unsure = unsureLanes(o, shape, attempts.map(({ sure }) => sure), false); // prettier-ignore
+/**
+ * Packed operations: one attempt for each part.
+ * @param lanes bits of the lanes that count, if not all of them
+ */
+export function attempted(
+  o: Ops,
+  shape: FloatShape,
+  needsSettled: boolean,
+  attempts: readonly Attempt[],
+  slow: () => readonly Node[],
+  lanes = FORMATS[shape].allLanes,
+): Node[] {
+  const unsure = unsureLanes(o, shape, attempts.map(({ sure }) => sure), lanes); // prettier-ignore
   return unless(
     o,
     needsSettled ? o.b.op('i32.or', unsettled(o), unsure) : unsure,
@@ -152,14 +194,15 @@ export function scalarArithmetic(o: Ops, shape: FloatShape, name: Arithmetic, x:
   const root = name === 'sqrt';
   const result = root ? scalarOf(o, shape, name, x, y) : scalarOf(o, shape, name, x, x, y);
   const sure = root ? o.b.op(`${shape}.gt`, y, o.b.v128(least, least)) : inside(o, shape, result, x, y);
-  return scalarUnless(o, shape, o.b.op('i32.or', unsettled(o), unsureLanes(o, shape, [sure], true)), x, result, slow);
+  return scalarUnless(o, shape, o.b.op('i32.or', unsettled(o), unsureLanes(o, shape, [sure], 1)), x, result, slow);
 }
 
 /** MINSS, MAXSS, CMPSS: the low lane of an attempt in the first part. */
-export function scalarAttempt(o: Ops, shape: FloatShape, x: Node, { result, sure }: Attempt, slow: () => Node): Node {
+export function scalarAttempt(o: Ops, shape: FloatShape, x: Node, { result, sure }: Attempt, slow: () => Node, needsSettled = false): Node {
   const { integer } = FORMATS[shape];
   const low = o.b.op(`${integer}.replace_lane`, x, o.b.op(`${integer}.extract_lane`, result, 0), 0);
-  return scalarUnless(o, shape, unsureLanes(o, shape, [sure], true), x, low, slow);
+  const unsure = unsureLanes(o, shape, [sure], 1);
+  return scalarUnless(o, shape, needsSettled ? o.b.op('i32.or', unsettled(o), unsure) : unsure, x, low, slow);
 }
 
 function scalarUnless(o: Ops, shape: FloatShape, unsure: Node, x: Node, result: Node, slow: () => Node): Node {
@@ -178,7 +221,7 @@ export function compareFlags(o: Ops, shape: FloatShape, x: Node, y: Node, slow: 
   const equal = b.variable('i32', b.op(`${type}.eq`, left, right));
   const below = b.variable('i32', b.op(`${type}.lt`, left, right));
   const odd = b.variable('i32', b.i32(0));
-  o.if(unsureLanes(o, shape, [ordinary(o, shape, x, y)], true), () => {
+  o.if(unsureLanes(o, shape, [ordinary(o, shape, x, y)], 1), () => {
     const flags = floating(o, 1, slow);
     const bit = (n: number): Node => b.op('i32.and', b.op('i32.shr_u', flags, b.i32(n)), b.i32(1));
     b.set(equal, bit(6));

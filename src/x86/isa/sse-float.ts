@@ -6,6 +6,7 @@ import {
   extract,
   floating,
   immediateByte,
+  knownByte,
   replace,
   setScalar,
   shuffle,
@@ -76,12 +77,13 @@ export function scalar(
 const SHAPES = { s: 'f32x4', d: 'f64x2' } as const;
 
 /** Scalar instructions on whole registers: the result is the first source with another low element. */
-function scalarPart(
+export function scalarPart(
   mnemonic: string,
   opcode: string,
   size: 'ss' | 'sd',
   compute: (o: Ops, a: Node, b: Node) => Node,
   immediate = '',
+  feature?: string,
 ): Row[] {
   const semantics: Semantics = (o) => {
     const first = o.encoding.vex ? 1 : 0;
@@ -89,7 +91,10 @@ function scalarPart(
     o.setVector(0, [compute(o, a, o.getVector(first + 1)[0]!)]);
   };
   return [
-    row(mnemonic, `${opcode} /r: V${size}+ W${size}${immediate}`, semantics, { unit: 'sse' }),
+    row(mnemonic, `${opcode} /r: V${size}+ W${size}${immediate}`, semantics, {
+      unit: 'sse',
+      ...(feature === undefined ? {} : { feature }),
+    }),
     row(`v${mnemonic}`, `${vex(opcode, 'LIG')} /r: Vdq= Hdq W${size}${immediate}`, semantics, AVX),
   ];
 }
@@ -138,8 +143,8 @@ function comparisons(): Row[] {
   const packed = (size: 's' | 'd', prefix: string): Row[] => {
     const shape = SHAPES[size];
     const part: Fast['part'] = (o, a, b) => {
-      const { value } = predicate(o);
-      return value === undefined ? undefined : attemptComparison(o, shape, Number(value), a, b);
+      const known = knownByte(o);
+      return known === undefined ? undefined : attemptComparison(o, shape, known, a, b);
     };
     const call: Part = (o, a, b) => callRuntime(o, `sse_cmp_${shape}`, a, b, predicate(o));
     return binary(`cmpp${size}`, `${prefix} 0F C2`, call, { ...FLOAT, immediate: true, attempt: { shape, settled: false, part } });
@@ -151,9 +156,9 @@ function comparisons(): Row[] {
         const [x, y] = [a, b].map((part) => extract(o, type, part, 0)) as [Node, Node];
         return callRuntime(o, `sse_cmp_${type}`, x, y, predicate(o));
       };
-      const { value } = predicate(o);
-      if (value === undefined) return replace(o, type === 'f32' ? 'i32' : 'i64', a, 0, floating(o, 1, slow));
-      return scalarAttempt(o, SHAPES[size], a, attemptComparison(o, SHAPES[size], Number(value), a, b), slow);
+      const known = knownByte(o);
+      if (known === undefined) return replace(o, type === 'f32' ? 'i32' : 'i64', a, 0, floating(o, 1, slow));
+      return scalarAttempt(o, SHAPES[size], a, attemptComparison(o, SHAPES[size], known, a, b), slow);
     };
     return scalarPart(`cmps${size}`, `${prefix} 0F C2`, `s${size}`, compute, ' Ib');
   };
@@ -198,6 +203,21 @@ const duplicate =
 /** SHUFPD uses two more bits of the immediate for each half. */
 const shufflePairs: Part = (o, a, b, n) => callRuntime(o, 'shufpd', a, b, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(2 * n)));
 
+/** HADDPS and the like: even elements of both operands with odd ones. */
+function horizontal(shape: FloatShape, name: 'add' | 'sub'): Fast {
+  const [bytes, even, odd] = shape === 'f32x4' ? [4, [0, 2, 4, 6], [1, 3, 5, 7]] : [8, [0, 2], [1, 3]];
+  const part: Fast['part'] = (o, a, b) => attemptArithmetic(o, shape, name, shuffle(o, a, b, bytes, even), shuffle(o, a, b, bytes, odd));
+  return { shape, settled: true, part };
+}
+
+/** ADDSUBPS: even lanes are subtracted. */
+function alternating(shape: FloatShape): Fast {
+  const sign = shape === 'f32x4' ? 0x8000_0000n : 1n << 63n;
+  const [low, high] = shape === 'f32x4' ? [sign, sign] : [sign, 0n];
+  const part: Fast['part'] = (o, a, b) => attemptArithmetic(o, shape, 'add', a, o.b.op('v128.xor', b, o.b.v128(low, high)));
+  return { shape, settled: true, part };
+}
+
 export const SSE_FLOAT: readonly Row[] = [
   ...arithmetic('add', '58'),
   ...arithmetic('mul', '59'),
@@ -227,12 +247,12 @@ export const SSE_FLOAT: readonly Row[] = [
   ...binary('shufpd', '66 0F C6', shufflePairs, { wide: 'avx', immediate: true }),
 
   // SSE3
-  ...binary('addsubps', 'F2 0F D0', runtime('sse_addsub_f32x4'), { ...FLOAT, feature: 'sse3' }),
-  ...binary('addsubpd', '66 0F D0', runtime('sse_addsub_f64x2'), { ...FLOAT, feature: 'sse3' }),
-  ...binary('haddps', 'F2 0F 7C', runtime('sse_hadd_f32x4'), { ...FLOAT, feature: 'sse3' }),
-  ...binary('haddpd', '66 0F 7C', runtime('sse_hadd_f64x2'), { ...FLOAT, feature: 'sse3' }),
-  ...binary('hsubps', 'F2 0F 7D', runtime('sse_hsub_f32x4'), { ...FLOAT, feature: 'sse3' }),
-  ...binary('hsubpd', '66 0F 7D', runtime('sse_hsub_f64x2'), { ...FLOAT, feature: 'sse3' }),
+  ...binary('addsubps', 'F2 0F D0', runtime('sse_addsub_f32x4'), { ...FLOAT, feature: 'sse3', attempt: alternating('f32x4') }),
+  ...binary('addsubpd', '66 0F D0', runtime('sse_addsub_f64x2'), { ...FLOAT, feature: 'sse3', attempt: alternating('f64x2') }),
+  ...binary('haddps', 'F2 0F 7C', runtime('sse_hadd_f32x4'), { ...FLOAT, feature: 'sse3', attempt: horizontal('f32x4', 'add') }),
+  ...binary('haddpd', '66 0F 7C', runtime('sse_hadd_f64x2'), { ...FLOAT, feature: 'sse3', attempt: horizontal('f64x2', 'add') }),
+  ...binary('hsubps', 'F2 0F 7D', runtime('sse_hsub_f32x4'), { ...FLOAT, feature: 'sse3', attempt: horizontal('f32x4', 'sub') }),
+  ...binary('hsubpd', '66 0F 7D', runtime('sse_hsub_f64x2'), { ...FLOAT, feature: 'sse3', attempt: horizontal('f64x2', 'sub') }),
   ...unary('movsldup', 'F3 0F 12', duplicate(4, [0, 0, 2, 2]), { wide: 'avx', feature: 'sse3' }),
   ...unary('movshdup', 'F3 0F 16', duplicate(4, [1, 1, 3, 3]), { wide: 'avx', feature: 'sse3' }),
   ...unary('movddup', 'F2 0F 12', duplicate(8, [0, 0]), { wide: 'avx', feature: 'sse3', source: 'q' }),

@@ -1,12 +1,13 @@
 /** SSE4.1, SSE4.2, AES, PCLMULQDQ and SHA, with their AVX forms. SDM vol. 2. */
 import { RAX, RCX, RDX, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
-import { callRuntime, element, floating, immediateByte, setVector, shuffle, vector, type FloatType } from '../vector.ts';
+import { callRuntime, element, extract, floating, immediateByte, knownByte, replace, setVector, shuffle, vector, type FloatType } from '../vector.ts'; // prettier-ignore
+import { attemptRounding, roundingNeedsSettled, scalarAttempt, shapeOf, type FloatShape } from '../vector-float.ts';
 import type { Node } from '../wasm/ir.ts';
 import { extractDynamic, insertDynamic } from './sse-move.ts';
 import { multiplyEven } from './sse-integer.ts';
-import { scalar } from './sse-float.ts';
-import { AVX, AVX2, binary, binaryWhole, native, runtime, runtimeImmediate, runtimeUnary, runtimeUnaryImmediate, unary, vex, type Forms, type Part, type Whole } from './vector-forms.ts'; // prettier-ignore
+import { scalarPart } from './sse-float.ts';
+import { AVX, AVX2, binary, binaryWhole, native, runtime, runtimeImmediate, runtimeUnary, runtimeUnaryImmediate, unary, vex, type Fast, type Forms, type Part, type Whole } from './vector-forms.ts'; // prettier-ignore
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
 
 const SSE41: Forms = { wide: 'avx2', feature: 'sse41' };
@@ -103,6 +104,28 @@ function dotProduct(type: FloatType, ...steps: readonly (readonly [readonly numb
     return parts.map((each) => b.op('v128.and', each, lanes(o, type, immediateByte(o))));
   };
 }
+
+/** ROUNDPS and ROUNDPD in place, where the immediate is known. */
+function rounding(shape: FloatShape): Fast {
+  return {
+    shape,
+    settled: (o) => roundingNeedsSettled(knownByte(o) ?? 0),
+    part: (o, a) => {
+      const immediate = knownByte(o);
+      return immediate === undefined ? undefined : attemptRounding(o, shape, immediate, a);
+    },
+  };
+}
+
+const roundLow =
+  (type: FloatType) =>
+  (o: Ops, a: Node, b: Node): Node => {
+    const shape = shapeOf(type);
+    const slow = (): Node => callRuntime(o, `sse_round_${type}`, extract(o, type, b, 0), immediateByte(o));
+    const immediate = knownByte(o);
+    if (immediate === undefined) return replace(o, type, a, 0, floating(o, 1, slow));
+    return scalarAttempt(o, shape, a, attemptRounding(o, shape, immediate, b), slow, roundingNeedsSettled(immediate));
+  };
 
 /** ZF when a & b has no bit (of those in `mask`), CF when ~a & b has none; the other flags clear. */
 export function testBits(mask?: (o: Ops, x: Node) => Node): Semantics {
@@ -218,10 +241,10 @@ export const SSE4: readonly Row[] = [
   ...binary('pmaxud', '66 0F 38 3F', native('i32x4.max_u'), SSE41),
   ...binary('pmulld', '66 0F 38 40', native('i32x4.mul'), SSE41),
   ...unary('phminposuw', '66 0F 38 41', runtimeUnary('phminposuw'), { feature: 'sse41' }),
-  ...unary('roundps', '66 0F 3A 08', runtimeUnaryImmediate('sse_round_f32x4'), { ...FLOAT, immediate: true }),
-  ...unary('roundpd', '66 0F 3A 09', runtimeUnaryImmediate('sse_round_f64x2'), { ...FLOAT, immediate: true }),
-  ...scalar('roundss', '66 0F 3A 0A', 'ss', (o, _, b) => callRuntime(o, 'sse_round_f32', b, immediateByte(o)), { immediate: true, feature: 'sse41' }),
-  ...scalar('roundsd', '66 0F 3A 0B', 'sd', (o, _, b) => callRuntime(o, 'sse_round_f64', b, immediateByte(o)), { immediate: true, feature: 'sse41' }),
+  ...unary('roundps', '66 0F 3A 08', runtimeUnaryImmediate('sse_round_f32x4'), { ...FLOAT, immediate: true, attempt: rounding('f32x4') }),
+  ...unary('roundpd', '66 0F 3A 09', runtimeUnaryImmediate('sse_round_f64x2'), { ...FLOAT, immediate: true, attempt: rounding('f64x2') }),
+  ...scalarPart('roundss', '66 0F 3A 0A', 'ss', roundLow('f32'), ' Ib', 'sse41'),
+  ...scalarPart('roundsd', '66 0F 3A 0B', 'sd', roundLow('f64'), ' Ib', 'sse41'),
   ...binary('blendps', '66 0F 3A 0C', blend('blend32', 4), { wide: 'avx', feature: 'sse41', immediate: true }),
   ...binary('blendpd', '66 0F 3A 0D', blend('blend64', 2), { wide: 'avx', feature: 'sse41', immediate: true }),
   ...binary('pblendw', '66 0F 3A 0E', blend('blend16', 0), { ...SSE41, immediate: true }),

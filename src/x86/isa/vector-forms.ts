@@ -19,7 +19,7 @@ export type UnaryPart = (o: Ops, a: Node, n: number) => Node;
 export interface Fast {
   readonly shape: FloatShape;
   /** Only while an inexact result changes nothing. */
-  readonly settled: boolean;
+  readonly settled: boolean | ((o: Ops) => boolean);
   /** Undefined where it cannot be told before the instruction is known. */
   readonly part: (o: Ops, a: Node, b: Node, n: number) => Attempt | undefined;
 }
@@ -113,7 +113,8 @@ function raising(o: Ops, forms: Forms, a: readonly Node[], b: readonly Node[], c
   const { attempt } = forms;
   const attempts = attempt ? a.flatMap((each, n) => attempt.part(o, each, b[n]!, n) ?? []) : [];
   if (!attempt || attempts.length < a.length) return floating(o, a.length, compute);
-  return attempted(o, attempt.shape, attempt.settled, attempts, compute);
+  const { shape, settled } = attempt;
+  return attempted(o, shape, typeof settled === 'boolean' ? settled : settled(o), attempts, compute);
 }
 
 function binarySemantics(part: Part, forms: Forms): Semantics {
