@@ -96,7 +96,7 @@ export abstract class Ops {
   abstract effectiveAddress(): Node;
   /** Linear address of the memory operand; a segment violation makes it one that always faults. */
   abstract linearAddress(bytes: number): Node;
-  /** Address (i32) of the vector or MMX register named by an operand. */
+  /** Address (i32) of the vector or MMX register named by an operand, to read it. See `readVector` and `writeVector`. */
   abstract vectorAddress(operand: Operand): Node;
   /** Number (i32) of the x87 register named by an operand, counted from the top. */
   abstract registerNumber(operand: Operand): Node;
@@ -589,6 +589,16 @@ export abstract class Ops {
 
   writeVector(operand: Operand, half: number, value: Node): void {
     this.b.store('v128.store', this.vectorAddress(operand), value, half * 16);
+  }
+
+  /** A half of a YMM register by the register's number. */
+  writeYmm(number: number, half: number, value: Node): void {
+    this.b.store('v128.store', this.b.i32(0), value, L.YMM + number * 32 + half * 16);
+  }
+
+  /** Whether this is 64-bit code, as i32, for rows that are the same in all modes. */
+  isLongMode(): Node {
+    return this.b.op('i32.eq', this.state32(L.CODE_MODE), this.b.i32(2));
   }
 
   /** Writes a vector register or memory. VEX-encoded writes clear the register above what they write; others keep it. */

@@ -9,6 +9,7 @@ import { DYNAMIC, LazyFlags, type Flags } from './lazy-flags.ts';
 import { StepOps, type Surroundings } from './step-ops.ts';
 import { targetsOf, type Block, type Region } from './region.ts';
 import type { TraitTable } from './traits.ts';
+import { VectorRegisters } from './vector-registers.ts';
 
 /** Return addresses that a RET compares with, before it leaves the region. */
 const MOST_RETURNS = 6;
@@ -45,6 +46,7 @@ class RegionEmitter implements Surroundings {
   readonly #address: Variable;
   readonly #gprs = new Map<number, Variable>();
   readonly #written = new Set<number>();
+  readonly #vectors: VectorRegisters;
   #tlbRead: Variable | undefined;
   #tlbWrite: Variable | undefined;
 
@@ -66,6 +68,7 @@ class RegionEmitter implements Surroundings {
     this.#callees = callees;
     const { b } = this;
     this.flags = new LazyFlags(b);
+    this.#vectors = new VectorRegisters(b, region);
     this.#at = b.variable('i32');
     this.#limit = b.variable('i32');
     this.#base = b.variable('i64');
@@ -173,6 +176,7 @@ class RegionEmitter implements Surroundings {
       b.if(b.op('i32.eq', b.get(this.#entry), b.i32(n)), () => b.set(this.#base, b.op('i64.sub', b.get(this.#base), b.i64(delta))));
     });
     for (const [number, variable] of this.#gprs) b.set(variable, b.load('i64.load', zero, L.GPR + number * 8));
+    this.#vectors.load();
     if (this.#flow.entries.some((node) => this.#flagsLive[node])) this.flags.receive();
     if (this.#tlbRead) b.set(this.#tlbRead, b.load('i32.load', zero, L.TLB_READ));
     if (this.#tlbWrite) b.set(this.#tlbWrite, b.load('i32.load', zero, L.TLB_WRITE));
@@ -184,6 +188,7 @@ class RegionEmitter implements Surroundings {
     const done = b.op('i64.extend_i32_u', b.op('i32.sub', b.get(this.#at), b.params[0]!));
     b.store('i64.store', zero, b.op('i64.add', b.load('i64.load', zero, L.COUNT_COMPILED), done), L.COUNT_COMPILED);
     for (const number of this.#written) b.store('i64.store', b.i32(0), b.get(this.#gprs.get(number)!), L.GPR + number * 8);
+    this.#vectors.store();
     this.flags.pass();
   }
 
@@ -351,6 +356,18 @@ class RegionEmitter implements Surroundings {
   writeGpr(number: number, value: Node): void {
     this.#written.add(number);
     this.b.set(this.#gpr(number), value);
+  }
+
+  readVector(address: number): Node {
+    return this.#vectors.read(address);
+  }
+
+  writeVector(address: number, value: Node): void {
+    this.#vectors.write(address, value);
+  }
+
+  showVector(address: number): void {
+    this.#vectors.show(address);
   }
 
   tlb(write: boolean): Node {

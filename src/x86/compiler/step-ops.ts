@@ -18,6 +18,11 @@ export interface Surroundings {
   linear(at: number): Node;
   readGpr(number: number): Node;
   writeGpr(number: number, value: Node): void;
+  /** A half of a YMM register by its address in the state. */
+  readVector(address: number): Node;
+  writeVector(address: number, value: Node): void;
+  /** Leaves it in the state, too. */
+  showVector(address: number): void;
   /** Address (i32) of the active TLB's table. */
   tlb(write: boolean): Node;
   /** The active TLB may be another one now. */
@@ -36,6 +41,9 @@ export interface Surroundings {
 }
 
 const CS_OR_DATA = 4;
+
+/** Whether a register's address in the state is that of a YMM register, not of an MMX one. */
+const isYmm = (address: number): boolean => address >= L.YMM;
 
 export class StepOps extends Ops {
   protected readonly decoded: Step;
@@ -100,7 +108,29 @@ export class StepOps extends Ops {
   }
 
   vectorAddress(operand: Operand): Node {
-    return this.b.i32(this.#addressOf(operand));
+    const address = this.#addressOf(operand);
+    if (isYmm(address))
+      for (let half = 0; half < Math.max(1, this.encoding.vectorBits / 128); half++) this.around.showVector(address + half * 16);
+    return this.b.i32(address);
+  }
+
+  override readVector(operand: Operand, half: number): Node {
+    const address = this.#addressOf(operand);
+    return isYmm(address) ? this.around.readVector(address + half * 16) : super.readVector(operand, half);
+  }
+
+  override writeVector(operand: Operand, half: number, value: Node): void {
+    const address = this.#addressOf(operand);
+    if (isYmm(address)) this.around.writeVector(address + half * 16, value);
+    else super.writeVector(operand, half, value);
+  }
+
+  override writeYmm(number: number, half: number, value: Node): void {
+    this.around.writeVector(L.YMM + number * 32 + half * 16, value);
+  }
+
+  override isLongMode(): Node {
+    return this.b.i32(1);
   }
 
   registerNumber(operand: Operand): Node {

@@ -84,6 +84,7 @@ function probe(variant: Variant): Traits {
   const flags = new LazyFlags(b);
   const untouched = flags.now;
   const value = b.get(b.variable('i64'));
+  const vector = b.get(b.variable('v128'));
   const table = b.get(b.variable('i32'));
   let leaves = false;
   let ending: Traits['ending'] = 'next';
@@ -93,6 +94,9 @@ function probe(variant: Variant): Traits {
     linear: () => value,
     readGpr: () => value,
     writeGpr() {},
+    readVector: () => vector,
+    writeVector() {},
+    showVector() {},
     tlb: () => table,
     tlbChanged() {},
     position: () => table,

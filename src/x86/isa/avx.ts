@@ -2,7 +2,7 @@
 import { UD } from '../faults.ts';
 import { FOR_WRITING, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
-import { callRuntime, immediateByte, setVector, vector, zeroVector } from '../vector.ts';
+import { callRuntime, immediateByte, setVector, shuffle, vector, zeroVector } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
 import { testBits } from './sse4.ts';
 import { AVX, AVX2, runtime, vexBinary, vexUnary, type Part, type UnaryPart } from './vector-forms.ts';
@@ -11,8 +11,11 @@ import { row, type Row, type RowOptions, type Semantics } from './row.ts';
 /** The low element of the source, everywhere. */
 function broadcast(bits: 8 | 16 | 32 | 64): Semantics {
   return (o) => {
-    const address = o.isMemory(1) ? o.b.get(o.host(false, bits / 8)) : o.vectorAddress(o.operand(1));
-    const all = o.b.load(`v128.load${bits}_splat`, address);
+    const spread = (): Node => {
+      const part = o.readVector(o.operand(1), 0);
+      return shuffle(o, part, part, bits / 8, Array.from({ length: 128 / bits }, () => 0)); // prettier-ignore
+    };
+    const all = o.isMemory(1) ? o.b.load(`v128.load${bits}_splat`, o.b.get(o.host(false, bits / 8))) : spread();
     setVector(o, 0, o.bits(0) === 256 ? [all, all] : [all]);
   };
 }
@@ -177,15 +180,11 @@ function gathers(mnemonic: string, opcode: string, w: 'W0' | 'W1', indexBytes: 4
 /** Clears the upper halves of all registers that the mode has, or all of them. */
 function zeroRegisters(whole: boolean): Semantics {
   return (o) => {
-    const { b } = o;
     const clear = (from: number, to: number): void => {
-      for (let n = from; n < to; n++) {
-        if (whole) b.store('v128.store', b.i32(0), zeroVector(o), L.YMM + 32 * n);
-        b.store('v128.store', b.i32(0), zeroVector(o), L.YMM + 32 * n + 16);
-      }
+      for (let n = from; n < to; n++) for (let half = whole ? 0 : 1; half < 2; half++) o.writeYmm(n, half, zeroVector(o));
     };
     clear(0, 8);
-    o.if(b.op('i32.eq', o.state32(L.CODE_MODE), b.i32(2)), () => clear(8, 16));
+    o.if(o.isLongMode(), () => clear(8, 16));
   };
 }
 

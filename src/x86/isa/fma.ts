@@ -64,7 +64,7 @@ function fused(kind: Kind, { name, high, factors, addend }: (typeof ORDERS)[numb
     );
     // The rest of the destination stays, but for its upper half.
     setElement(o, 0, type, result);
-    o.b.store('v128.store', o.vectorAddress(o.operand(0)), zeroVector(o), 16);
+    o.writeVector(o.operand(0), 1, zeroVector(o));
   };
   const made = [
     row(

@@ -1,7 +1,6 @@
 /** SSE4.1, SSE4.2, AES, PCLMULQDQ and SHA, with their AVX forms. SDM vol. 2. */
 import { RAX, RCX, RDX, type Ops } from '../ops.ts';
-import * as L from '../runtime/layout.ts';
-import { callRuntime, element, extract, floating, immediateByte, knownByte, replace, setVector, shuffle, vector, type FloatType } from '../vector.ts'; // prettier-ignore
+import { callRuntime, element, extract, floating, immediateByte, knownByte, replace, setVector, shuffle, vector, zeroVector, type FloatType } from '../vector.ts'; // prettier-ignore
 import { attemptRounding, roundingNeedsSettled, scalarAttempt, shapeOf, type FloatShape } from '../vector-float.ts';
 import type { Node } from '../wasm/ir.ts';
 import { extractDynamic, insertDynamic } from './sse-move.ts';
@@ -166,12 +165,15 @@ const insertSingle: Semantics = (o) => {
   const source = o.encoding.vex ? 2 : 1;
   const { b } = o;
   // From a register, bits 6-7 choose the element.
+  const known = knownByte(o);
   const value = o.isMemory(source)
     ? element(o, source, 'i32')
-    : b.load(
-        'i32.load',
-        b.op('i32.add', o.vectorAddress(o.operand(source)), b.op('i32.shl', b.op('i32.shr_u', immediateByte(o), b.i32(6)), b.i32(2))),
-      );
+    : known !== undefined
+      ? extract(o, 'i32', o.readVector(o.operand(source), 0), known >> 6)
+      : b.load(
+          'i32.load',
+          b.op('i32.add', o.vectorAddress(o.operand(source)), b.op('i32.shl', b.op('i32.shr_u', immediateByte(o), b.i32(6)), b.i32(2))),
+        );
   setVector(o, 0, [callRuntime(o, 'insertps', vector(o, source - 1)[0]!, value, immediateByte(o))]);
 };
 
@@ -188,8 +190,8 @@ function compareStrings(mnemonic: string, opcode: string, explicit: boolean, ind
     const result = callRuntime(o, 'pcmpstr', a, b, length(RAX, a), length(RDX, b), immediateByte(o));
     if (index) o.writeGpr(RCX, 32, o.wide(callRuntime(o, 'pcmpstr_index', result, immediateByte(o))));
     else {
-      o.b.store('v128.store', o.b.i32(0), callRuntime(o, 'pcmpstr_mask', result, immediateByte(o)), L.YMM);
-      if (o.encoding.vex) o.b.store('v128.store', o.b.i32(0), o.b.v128(0n, 0n), L.YMM + 16);
+      o.writeYmm(0, 0, callRuntime(o, 'pcmpstr_mask', result, immediateByte(o)));
+      if (o.encoding.vex) o.writeYmm(0, 1, zeroVector(o));
     }
     o.unpackFlags(o.b.op('i32.shr_u', result, o.b.i32(16)));
   };
