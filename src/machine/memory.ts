@@ -1,10 +1,16 @@
 import { VmError } from '../base/errors.ts';
+import type { PageSupply } from './saved-state.ts';
 
 export const PAGE_SIZE = 4096;
 /** RAM above this guest-physical address moves above 4 GiB, so that devices have room below it. */
 export const LOW_RAM_LIMIT = 0xc000_0000;
 const FOUR_GIB = 0x1_0000_0000;
 const WASM_PAGE = 65536;
+
+/** Values in `Memory.dirty`: a page that was never written is zeros. */
+const WRITTEN = 1;
+/** In the saved state that the machine comes from, and not brought from there yet. */
+export const ABSENT = 2;
 
 /** A stretch of guest-physical addresses that is RAM. */
 export interface RamRange {
@@ -46,6 +52,11 @@ export class Memory implements GuestMemory {
   readonly data: DataView;
   /** One byte per RAM page in host order, after the RAM in `wasm`; non-zero means written. Kept by `written` and the accelerator. */
   readonly dirty: Uint8Array;
+  /** Whether `dirty` tells of every write: not when something else than our own processor runs the guest. Set by the accelerator. */
+  tracksWrites = false;
+  /** Told when some pages are absent, and when all have come. Set by an accelerator that asks `bring` for them. */
+  onAbsence: ((some: boolean) => void) | undefined;
+  #supply: PageSupply | undefined;
   /** Told of every device write, so that translations of those bytes are dropped. Set by the accelerator. */
   onWritten: (gpa: number, length: number) => void = () => {};
 
@@ -87,7 +98,9 @@ export class Memory implements GuestMemory {
   hostOffset(gpa: number, length: number): number {
     for (const { base, size } of this.ranges) {
       if (gpa >= base && gpa + length <= base + size) {
-        return this.ramOffset + (base === 0 ? gpa : gpa - FOUR_GIB + LOW_RAM_LIMIT);
+        const offset = base === 0 ? gpa : gpa - FOUR_GIB + LOW_RAM_LIMIT;
+        if (this.#supply && length > 0) this.#bringRange(offset, length);
+        return this.ramOffset + offset;
       }
     }
     return -1;
@@ -97,6 +110,45 @@ export class Memory implements GuestMemory {
   pageAddress(number: number): number {
     const address = number * PAGE_SIZE;
     return address < LOW_RAM_LIMIT ? address : address - LOW_RAM_LIMIT + FOUR_GIB;
+  }
+
+  /**
+   * Takes the contents of all RAM, which is zeros now, from a saved state: each page when it is first needed if the accelerator
+   * can wait for it, else at once.
+   */
+  supplyFrom(supply: PageSupply): void {
+    this.#supply = supply;
+    supply.eachPage((page) => (this.dirty[page] = ABSENT));
+    if (this.onAbsence) this.onAbsence(true);
+    else this.bringAll();
+  }
+
+  /** Makes a page present, by its number in host order. Throws when its content is damaged. */
+  bring(page: number): void {
+    if (this.dirty[page] === ABSENT) this.#supply?.bring(page, this.#put);
+  }
+
+  /** Brings some of the absent pages; false when none is absent any more. */
+  bringSome(): boolean {
+    if (this.#supply?.bringNext(this.#put)) return true;
+    if (this.#supply) this.onAbsence?.(false);
+    this.#supply = undefined;
+    return false;
+  }
+
+  bringAll(): void {
+    while (this.bringSome());
+  }
+
+  readonly #put = (page: number, data: Uint8Array): void => {
+    if (this.dirty[page] !== ABSENT) return;
+    this.dirty[page] = WRITTEN;
+    this.bytes.set(data, this.ramOffset + page * PAGE_SIZE);
+  };
+
+  #bringRange(offset: number, length: number): void {
+    const last = Math.floor((offset + length - 1) / PAGE_SIZE);
+    for (let page = Math.floor(offset / PAGE_SIZE); page <= last; page++) this.bring(page);
   }
 
   view(gpa: number, length: number): Uint8Array | undefined {
@@ -110,7 +162,7 @@ export class Memory implements GuestMemory {
     if (offset < 0) return;
     const first = Math.floor((offset - this.ramOffset) / PAGE_SIZE);
     const last = Math.floor((offset - this.ramOffset + length - 1) / PAGE_SIZE);
-    this.dirty.fill(1, first, last + 1);
+    this.dirty.fill(WRITTEN, first, last + 1);
     this.onWritten(gpa, length);
   }
 

@@ -79,7 +79,8 @@ export class Engine {
     assert(memory.ramOffset === L.RAM, 'RAM begins where the layout says');
     this.memory = memory;
     this.state = new State(memory.wasm.buffer);
-    const imports = { host: { mmioRead: host.mmioRead, mmioWrite: host.mmioWrite }, env: { memory: memory.wasm, abort() {} } };
+    const bringPage = (page: number): void => memory.bring(page);
+    const imports = { host: { mmioRead: host.mmioRead, mmioWrite: host.mmioWrite, bringPage }, env: { memory: memory.wasm, abort() {} } };
     const runtime = new WebAssembly.Instance(modules.runtime, imports);
     this.runtime = runtime.exports as unknown as Runtime;
     const handlers = modules.handlers ?? new WebAssembly.Module(buildInterpreter(this.variants, this.fusion));
@@ -92,9 +93,17 @@ export class Engine {
     this.#find = interpreter.exports['find'] as (va: bigint) => number;
     const { state } = this;
     writeDecodeTables(state, features, this.variants, this.fusion);
-    const [low, high] = memory.ranges;
-    state.setU64(L.RAM_LOW, BigInt(low!.size));
-    state.setU64(L.RAM_HIGH, BigInt(high?.size ?? 0));
+    const [low, high] = memory.ranges.map(({ size }) => BigInt(size));
+    const placeRam = (absent: boolean): void => {
+      const [seen, hidden] = absent ? [L.ABSENT_LOW, L.RAM_LOW] : [L.RAM_LOW, L.ABSENT_LOW];
+      state.setU64(seen, low!);
+      state.setU64(seen + 8, high ?? 0n);
+      state.setU64(hidden, 0n);
+      state.setU64(hidden + 8, 0n);
+    };
+    placeRam(false);
+    memory.tracksWrites = true;
+    memory.onAbsence = placeRam;
     state.setU32(L.DIRTY_MAP, memory.dirty.byteOffset);
     this.runtime.resetArena();
     this.runtime.flushTlb();

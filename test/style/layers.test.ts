@@ -27,6 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const PACKAGES: Readonly<Record<string, string>> = {
   fzstd: 'storage',
   'xz-decompress': 'storage',
+  '@bokuweb/zstd-wasm': 'node',
   koffi: 'node',
   openpgp: 'snapshots',
   '@xterm/xterm': 'web',

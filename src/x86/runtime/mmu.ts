@@ -14,9 +14,14 @@ export declare function mmioRead(low: u32, high: u32, width: i32): u32;
 // @ts-ignore: decorator
 @external("host", "mmioWrite")
 export declare function mmioWrite(low: u32, high: u32, width: i32, value: u32): void;
+// @ts-ignore: decorator
+@external("host", "bringPage")
+export declare function bringPage(page: u32): void;
 
 const FOUR_GIB: u64 = 0x100000000;
 const LOW_RAM_LIMIT: u32 = 0xc0000000;
+/** In the dirty map: see machine/memory.ts. */
+const ABSENT: u8 = 2;
 
 // Page table entry bits
 const P: u64 = 1;
@@ -58,7 +63,18 @@ const NONE: u64 = 0xffffffffffffffff;
 export function ramHost(pa: u64): u32 {
   if (pa < load<u64>(L.RAM_LOW)) return <u32>L.RAM + <u32>pa;
   if (pa >= FOUR_GIB && pa - FOUR_GIB < load<u64>(L.RAM_HIGH)) return <u32>L.RAM + LOW_RAM_LIMIT + <u32>(pa - FOUR_GIB);
-  return 0;
+  return load<u64>(L.ABSENT_LOW) ? absentHost(pa) : 0;
+}
+
+/** The same while pages are still to come: whoever asks for a page's address gets it with its content. */
+function absentHost(pa: u64): u32 {
+  let host: u32;
+  if (pa < load<u64>(L.ABSENT_LOW)) host = <u32>L.RAM + <u32>pa;
+  else if (pa >= FOUR_GIB && pa - FOUR_GIB < load<u64>(L.ABSENT_HIGH)) host = <u32>L.RAM + LOW_RAM_LIMIT + <u32>(pa - FOUR_GIB);
+  else return 0;
+  const page = pageOfHost(host);
+  if (load<u8>(load<u32>(L.DIRTY_MAP) + page) == ABSENT) bringPage(page);
+  return host;
 }
 
 /** Number of the RAM page in host order that a host address lies in. */

@@ -1,0 +1,65 @@
+/** The pages of a saved state on their way into a machine, frame by frame. */
+import { PAGE_SIZE } from './memory.ts';
+import { PAGES_IN_FRAME, type OpenedState } from './saved-state-file.ts';
+import { badState, type PageSupply } from './saved-state.ts';
+
+export class StatePages implements PageSupply {
+  readonly #state: OpenedState;
+  readonly #name: string;
+  /** Entries of `pages` and `contents` by frame: those of frame n are `#entries[#starts[n]…#starts[n + 1]]`. */
+  readonly #starts: Uint32Array;
+  readonly #entries: Uint32Array;
+  readonly #brought: Uint8Array;
+  #next = 0;
+
+  /** Throws `bad-state` when the state has pages that a memory of this size has not. */
+  constructor(state: OpenedState, memoryBytes: number, name: string) {
+    this.#state = state;
+    this.#name = name;
+    const { pages, contents, frames } = state;
+    const last = pages.at(-1);
+    if (last !== undefined && last >= memoryBytes / PAGE_SIZE) throw badState(name, 'the saved state has more memory than its machine');
+    this.#starts = new Uint32Array(frames.length + 1);
+    for (const content of contents) this.#starts[frameOf(content) + 1]!++;
+    for (let n = 0; n < frames.length; n++) this.#starts[n + 1]! += this.#starts[n]!;
+    const places = this.#starts.slice();
+    this.#entries = new Uint32Array(pages.length);
+    contents.forEach((content, entry) => (this.#entries[places[frameOf(content)]!++] = entry));
+    this.#brought = new Uint8Array(frames.length);
+  }
+
+  eachPage(visit: (page: number) => void): void {
+    for (const page of this.#state.pages) visit(page);
+  }
+
+  bring(page: number, put: (page: number, data: Uint8Array) => void): void {
+    const { pages, contents } = this.#state;
+    let [low, high] = [0, pages.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (pages[middle]! < page) low = middle + 1;
+      else high = middle;
+    }
+    if (pages[low] === page) this.#bringFrame(frameOf(contents[low]!), put);
+  }
+
+  bringNext(put: (page: number, data: Uint8Array) => void): boolean {
+    while (this.#next < this.#brought.length && this.#brought[this.#next]) this.#next++;
+    if (this.#next === this.#brought.length) return false;
+    this.#bringFrame(this.#next, put);
+    return true;
+  }
+
+  #bringFrame(number: number, put: (page: number, data: Uint8Array) => void): void {
+    const { pages, contents } = this.#state;
+    const frame = this.#state.readFrame(number);
+    for (const entry of this.#entries.subarray(this.#starts[number], this.#starts[number + 1])) {
+      const from = (contents[entry]! % PAGES_IN_FRAME) * PAGE_SIZE;
+      if (from >= frame.length) throw badState(this.#name, 'the saved state is damaged (a page without content); save the machine again');
+      put(pages[entry]!, frame.subarray(from, from + PAGE_SIZE));
+    }
+    this.#brought[number] = 1;
+  }
+}
+
+const frameOf = (content: number): number => Math.floor(content / PAGES_IN_FRAME);

@@ -1,0 +1,164 @@
+import { Buffer } from 'node:buffer';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { nodeStateCodec } from '../node/state-codec.ts';
+import { PAGE_SIZE, Memory } from './memory.ts';
+import { dataToText, textToData } from './saved-state-data.ts';
+import { openState, PAGES_IN_FRAME, writeState, type OpenedState } from './saved-state-file.ts';
+import { StatePages } from './saved-state-supply.ts';
+import type { ByteSource, StateCodec } from './saved-state.ts';
+import { concatBytes } from '../base/bytes.ts';
+import { seededRandom } from './testing/random.ts';
+
+const MIB = 2 ** 20;
+const DESCRIPTION = { clock: 12, block: Uint8Array.of(1, 2, 255), word: 1n << 63n, list: [true, 'infinity'] };
+
+let codec: StateCodec;
+beforeAll(async () => void (codec = await nodeStateCodec()));
+
+const sourceOf = (data: Uint8Array): ByteSource => ({
+  name: 'machine.state',
+  sizeBytes: data.length,
+  read: (offset, length) => data.subarray(offset, offset + length),
+});
+const open = (data: Uint8Array): OpenedState => openState(sourceOf(data), codec);
+const saved = (memory: Memory): Uint8Array => concatBytes([...writeState(DESCRIPTION, memory, codec)]);
+
+function fillPage(memory: Memory, page: number, seed: number): void {
+  const random = seededRandom(seed);
+  const at = page * PAGE_SIZE;
+  for (let n = 0; n < PAGE_SIZE; n++) memory.bytes[memory.ramOffset + at + n] = random(256);
+  memory.written(memory.pageAddress(page), PAGE_SIZE);
+}
+
+/** 40 pages of 30 contents among zeros. */
+function usedMemory(): Memory {
+  const memory = new Memory(4 * MIB, 0);
+  for (let n = 0; n < 40; n++) fillPage(memory, 3 + n * 20, 1 + (n % 30));
+  return memory;
+}
+
+/** Whether two memories have the same contents. */
+const sameRam = (one: Memory, other: Memory): boolean =>
+  Buffer.compare(...([one, other].map(({ bytes, ramOffset }) => bytes.subarray(ramOffset)) as [Uint8Array, Uint8Array])) === 0;
+const refused = { code: 'bad-state', message: expect.stringContaining('machine.state: ') as string };
+
+describe('a saved state', () => {
+  test('gives back the description and all of RAM', () => {
+    const memory = usedMemory();
+    const state = open(saved(memory));
+    expect(state.description).toEqual(DESCRIPTION);
+    const restored = new Memory(4 * MIB, 0);
+    restored.supplyFrom(new StatePages(state, restored.sizeBytes, 'machine.state'));
+    expect(sameRam(restored, memory)).toBe(true);
+  });
+
+  test('holds a content once, and no zeros', () => {
+    const state = open(saved(usedMemory()));
+    expect(state.pages).toHaveLength(40);
+    expect(new Set(state.contents).size).toBe(30);
+    expect(state.frames).toHaveLength(Math.ceil(30 / PAGES_IN_FRAME));
+  });
+
+  test('of a memory whose writes nobody noted has its pages all the same', () => {
+    const memory = new Memory(MIB, 0);
+    memory.bytes[5 * PAGE_SIZE] = 1;
+    expect([...open(saved(memory)).pages]).toEqual([5]);
+    memory.tracksWrites = true;
+    expect([...open(saved(memory)).pages]).toEqual([]);
+  });
+
+  test('is the same bytes for the same machine, restored or not', () => {
+    const data = saved(usedMemory());
+    const restored = new Memory(4 * MIB, 0);
+    restored.onAbsence = () => {};
+    restored.supplyFrom(new StatePages(open(data), restored.sizeBytes, 'machine.state'));
+    expect(Buffer.compare(saved(restored), data)).toBe(0);
+  });
+
+  test('brings a page when it is asked for, and keeps what was written since', () => {
+    const data = saved(usedMemory());
+    const memory = new Memory(4 * MIB, 0);
+    const told: boolean[] = [];
+    memory.onAbsence = (some) => told.push(some);
+    memory.supplyFrom(new StatePages(open(data), memory.sizeBytes, 'machine.state'));
+    const host = (page: number): number => memory.ramOffset + page * PAGE_SIZE;
+    expect(memory.bytes[host(3)]).toBe(0);
+    const wanted = usedMemory();
+    expect(memory.view(3 * PAGE_SIZE, 8)).toEqual(wanted.view(3 * PAGE_SIZE, 8));
+    memory.write32(3 * PAGE_SIZE, 0x12345678);
+    memory.bringAll();
+    expect(memory.read32(3 * PAGE_SIZE)).toBe(0x12345678);
+    expect(memory.view(783 * PAGE_SIZE, 8)).toEqual(wanted.view(783 * PAGE_SIZE, 8));
+    expect(told).toEqual([true, false]);
+  });
+});
+
+describe('a damaged state is refused', () => {
+  test('at whatever place it ends', () => {
+    const data = saved(usedMemory());
+    for (const length of [...Array.from({ length: 64 }, (_, n) => n), ...Array.from({ length: 400 }, (_, n) => data.length - 1 - n)]) {
+      expect(() => open(data.slice(0, length)), `cut to ${length}`).toThrow(expect.objectContaining(refused) as Error);
+    }
+    for (let length = 64; length < data.length; length += 997) {
+      expect(() => open(data.slice(0, length)), `cut to ${length}`).toThrow(expect.objectContaining(refused) as Error);
+    }
+  });
+
+  test('whichever byte was changed', () => {
+    const memory = new Memory(MIB, 0);
+    fillPage(memory, 9, 1);
+    fillPage(memory, 10, 2);
+    const data = saved(memory);
+    for (let at = 0; at < data.length; at++) {
+      const changed = data.slice();
+      changed[at]! ^= 1 << (at % 8);
+      expect(() => {
+        const restored = new Memory(MIB, 0);
+        restored.supplyFrom(new StatePages(open(changed), restored.sizeBytes, 'machine.state'));
+      }, `byte ${at}`).toThrow(expect.objectContaining(refused) as Error);
+    }
+  });
+
+  test('when it is of another version, and says which one works', () => {
+    const data = saved(usedMemory());
+    data[8] = 2;
+    expect(() => open(data)).toThrow('machine.state: a saved state of version 2 cannot be restored (supported: 1)');
+  });
+
+  test('when it is something else', () => {
+    expect(() => open(new TextEncoder().encode('#!/bin/sh\necho hello, this is no state at all'))).toThrow('not a saved state of Daybreak');
+  });
+
+  test('when it has more memory than its machine', () => {
+    const state = open(saved(usedMemory()));
+    expect(() => new StatePages(state, 2 * MIB, 'machine.state')).toThrow('more memory than its machine');
+  });
+
+  test('when its index, with a digest that is right, does not fit together', () => {
+    const random = seededRandom(5);
+    const data = saved(usedMemory());
+    const view = new DataView(data.buffer, data.length - 56);
+    const [offset, length, indexBytes] = [Number(view.getBigUint64(0, true)), view.getUint32(8, true), view.getUint32(12, true)];
+    const index = codec.decompress(data.slice(offset, offset + length));
+    expect(index).toHaveLength(indexBytes);
+    for (let round = 0; round < 300; round++) {
+      const forged = index.slice();
+      for (let n = 0; n <= random(4); n++) forged[random(round % 2 ? 12 : index.length)] = random(256);
+      const packed = codec.compress(forged);
+      const foot = data.slice(-56);
+      new DataView(foot.buffer).setUint32(8, packed.length, true);
+      foot.set(codec.sha256(packed), 16);
+      const restored = new Memory(4 * MIB, 0);
+      try {
+        restored.supplyFrom(new StatePages(open(concatBytes([data.slice(0, offset), packed, foot])), restored.sizeBytes, 'machine.state'));
+      } catch (error) {
+        expect(error).toEqual(expect.objectContaining(refused));
+      }
+    }
+  });
+});
+
+test('plain data survives being text', () => {
+  expect(textToData(dataToText(DESCRIPTION), 'x')).toEqual(DESCRIPTION);
+  expect(() => textToData('{"a":', 'x')).toThrow('x: the description of the machine cannot be read');
+});
