@@ -13,7 +13,8 @@ import type { Random } from '../platform/random.ts';
 import type { TerminalSize } from '../platform/terminal.ts';
 import { interpreter, jit } from '../x86/accelerator.ts';
 import type { CompilerObserver } from '../x86/compiler/observer.ts';
-import { createPc } from './pc.ts';
+import type { SavedPc } from './pc-state.ts';
+import { createPc, type Pc } from './pc.ts';
 
 /** What a host gives to a machine. */
 export interface ConsolePcHost {
@@ -30,8 +31,10 @@ export interface ConsolePcHost {
 }
 
 export interface ConsolePcOptions {
-  /** bzImage, ELF with PVH note or multiboot kernel. */
-  readonly kernel: Uint8Array;
+  /** bzImage, ELF with PVH note or multiboot kernel. A restored machine needs it only to start again after a reset. */
+  readonly kernel?: Uint8Array;
+  /** Goes on from a saved state instead of starting; all other options must be as they were. */
+  readonly restore?: SavedPc;
   /** What to call it in errors. */
   readonly kernelName?: string;
   /** Loaded one after the other as one initrd. */
@@ -72,6 +75,8 @@ export interface RunningMachine {
   stop(): void;
   /** What the processor has done so far. */
   stats(): VCpuCounts;
+  /** As `Pc.save`. What is typed and not taken yet is not saved. */
+  save: Pc['save'];
 }
 
 /**
@@ -88,6 +93,7 @@ const ACCELERATORS: Readonly<Record<string, typeof jit>> = { auto: jit, jit, int
 
 /** Rejects with a VmError when the machine cannot be made: a malformed kernel, an accelerator that is not known. */
 export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOptions): Promise<RunningMachine> {
+  if (!options.kernel && !options.restore) throw new VmError('usage', 'a machine needs a kernel, or a state to go on from');
   const input = new Backlog();
   let more = (): void => {};
   const virtio = options.console === 'virtio';
@@ -108,12 +114,15 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
       },
       ports: [{ name: CONTROL_PORT, write: lines(options.control ?? (() => {})) }],
     }),
-    kernel: {
-      kernel: options.kernel,
-      name: options.kernelName ?? 'kernel',
-      initrd: options.initrds.length === 0 ? undefined : concatBytes(options.initrds.flatMap(padded)),
-      commandLine: options.commandLine,
-    },
+    ...(options.kernel && {
+      kernel: {
+        kernel: options.kernel,
+        name: options.kernelName ?? 'kernel',
+        initrd: options.initrds.length === 0 ? undefined : concatBytes(options.initrds.flatMap(padded)),
+        commandLine: options.commandLine,
+      },
+    }),
+    ...(options.restore && { restore: { state: options.restore, identity: 'new' } }),
     ...(options.debugExit && { debugExit: true }),
     ...(options.noReboot && { noReboot: true }),
   });
@@ -131,6 +140,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
     ended: machine.run(),
     stop: () => machine.end({ kind: 'stopped' }),
     stats: () => pc.vcpu.counts,
+    save: pc.save,
   };
 }
 

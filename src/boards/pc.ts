@@ -35,12 +35,17 @@ import { loadKernel } from '../firmware/load-kernel.ts';
 import { silent, type Log } from '../base/log.ts';
 import type { BlockBackend, CharBackend, EntropyBackend } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
-import { resetDevice, type Device } from '../machine/device.ts';
+import { resetDevice, restoreDevice, type Device } from '../machine/device.ts';
 import { pulse, type IrqLine } from '../machine/irq.ts';
 import { LOW_RAM_LIMIT, Memory } from '../machine/memory.ts';
 import { Machine } from '../machine/machine.ts';
+import { processorState } from '../machine/processor-state.ts';
+import { writeState } from '../machine/saved-state-file.ts';
+import { StatePages } from '../machine/saved-state-supply.ts';
+import type { StateCodec } from '../machine/saved-state.ts';
 import type { Accelerator, VCpu } from '../machine/vcpu.ts';
 import type { Pace } from '../platform/pace.ts';
+import { checkFit, describePc, inFile, type SavedPc } from './pc-state.ts';
 
 /** The TSC and guest time are the same thing: one tick a nanosecond. */
 const TSC_HZ = 1e9;
@@ -58,6 +63,9 @@ const PM_TIMER = 0x608;
 const GPE0 = 0x620;
 const SMI_COMMAND = 0xb2;
 const DEBUG_EXIT = 0xf4;
+
+/** A restored machine's pages are brought for so long at a time. */
+const BRING_MS = 2;
 
 /** I/O APIC inputs of the PCI interrupt pins. */
 const INTX_GSIS = [16, 17, 18, 19] as const;
@@ -102,7 +110,13 @@ export interface PcOptions {
   readonly console?: { readonly port: ConsolePort; readonly cols: number; readonly rows: number };
   /** Named virtio serial ports. */
   readonly ports?: readonly ConsolePort[];
-  readonly kernel: Omit<KernelRequest, 'memoryMap' | 'acpiRsdp'>;
+  /** Absent in a restored machine: then a reset ends it. */
+  readonly kernel?: Omit<KernelRequest, 'memoryMap' | 'acpiRsdp'>;
+  /**
+   * Goes on from here. The machine must be as it was: see pc-state.ts. It gets a new identity, unless it is the very machine that
+   * moves: then nobody else goes on from this state.
+   */
+  readonly restore?: { readonly state: SavedPc; readonly identity: 'new' | 'same' };
   /** QEMU's isa-debug-exit and pc-testdev, for people who test kernels. */
   readonly debugExit?: boolean;
   /** A reset ends the machine. */
@@ -110,6 +124,11 @@ export interface PcOptions {
 }
 
 export interface Pc {
+  /**
+   * Saves the machine between two instructions: `write` is given the file's bytes while it stands still, and the machine ends
+   * after that if it is told so. Rejects with what `write` rejects with; then the machine goes on.
+   */
+  save(codec: StateCodec, write: (data: Iterable<Uint8Array>) => Promise<void>, then: 'go on' | 'end'): Promise<void>;
   readonly machine: Machine;
   readonly vcpu: VCpu;
   readonly serial: Uart16550;
@@ -123,7 +142,10 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const { accelerator, entropy } = options;
   const log = options.log ?? silent;
   const memory = new Memory(options.memoryBytes, accelerator.reservedBytes);
-  const machine = new Machine(options.pace, options.epochMs);
+  const saved = options.restore?.state;
+  // Guest time goes on where it was, and the wall clock is the host's.
+  const epochMs = options.epochMs - Math.floor((saved?.clockNs ?? 0) / 1e6);
+  const machine = new Machine(options.pace, epochMs);
   const { clock } = machine;
   const pio = new Bus('pio');
   const mmio = new Bus('mmio');
@@ -152,7 +174,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     memory,
     pio,
     mmio,
-    epochMs: options.epochMs,
+    epochMs,
     acknowledge: () => apic.acknowledge(),
     time: clock,
     fpuError: () => pulse(isa(13)),
@@ -169,6 +191,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       return new DataView(random.buffer).getBigUint64(0);
     },
   });
+  memory.tracksWrites = vcpu.unit === 'instructions';
   apicBus.attachProcessor(apic);
   const ioApic = new IoApic(apicBus);
   apicBus.attachListener(ioApic);
@@ -204,7 +227,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   pio.map(0x70, 2, 'RTC', rtc);
 
   // Power and reset
-  const reset = (): void => (options.noReboot ? machine.end({ kind: 'reset' }) : void machine.post(restart));
+  const reset = (): void => (options.noReboot || !options.kernel ? machine.end({ kind: 'reset' }) : void machine.post(restart));
   const power = new AcpiPm({ clock, sci: isa(SCI), powerOff: () => machine.end({ kind: 'poweroff' }) });
   const resetControl = new ResetControl(reset);
   const port92 = new Port92({ set() {} }, reset);
@@ -222,7 +245,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   pio.map(0x60, 1, 'i8042 data', keyboard.data);
   pio.map(0x64, 1, 'i8042 command', keyboard.command);
   pio.map(0x3f8, 8, 'COM1', serial);
-  pio.map(0x80, 1, 'POST', new PostPort());
+  const post = new PostPort();
+  pio.map(0x80, 1, 'POST', post);
   pio.map(0xe9, 1, 'debug port', debugPort);
 
   // PCI
@@ -248,6 +272,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     keyboard, serial, port61, port92, resetControl, power, hpet, pit, configPorts, bridge, ...virtio, slavePic, pic, ioApic, apic,
   ] as Device[]; // prettier-ignore
 
+  /** What a reset leaves alone. */
+  const lasting: Device[] = [rtc, post] as Device[];
   if (options.debugExit) {
     const exit = new IsaDebugExit((value) => machine.end({ kind: 'debug-exit', value }));
     pio.map(DEBUG_EXIT, 4, 'isa-debug-exit', exit);
@@ -257,6 +283,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     pio.map(0xe8, 1, 'pc-testdev byte', testdev.ioport);
     pio.map(0x2000, 24, 'pc-testdev lines', testdev.irqs);
     mmio.map(TESTDEV, 0x10000, 'pc-testdev memory', testdev.memory);
+    lasting.push(testdev as Device);
   }
 
   const uuid = new Uint8Array(16);
@@ -272,7 +299,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       version: '1',
       uuid,
     });
-    const plan = await loadKernel(memory, { ...options.kernel, memoryMap, acpiRsdp });
+    const plan = await loadKernel(memory, { ...options.kernel!, memoryMap, acpiRsdp });
     vcpu.setRegisters(plan.registers);
   };
   const restart = (): void => {
@@ -285,8 +312,54 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   };
   machine.attach(vcpu, reset);
   for (const device of devices) device.sync();
-  await boot();
-  return { machine, vcpu, serial, console: hvc, ports, power, keyboard };
+
+  // Saved states. Those come first that drive lines, then those that take what the lines did as it was.
+  const saving = [...lasting, ...devices];
+  const parts = { memoryBytes: options.memoryBytes, cpu: accelerator.cpu, disks: options.disks ?? [], devices: saving };
+  const settled = async (): Promise<void> => {
+    await Promise.all(virtio.map(({ device }) => device.quiesce?.()));
+    await Promise.all(parts.disks.map((disk) => disk.readOnly || disk.flush()));
+  };
+  const save: Pc['save'] = (codec, write, then) =>
+    machine.whilePaused(settled, async () => {
+      clock.advanceTo(clock.now());
+      const processor = vcpu.architecture();
+      // A processor that goes on forgets what is no state (translations, code), as the one that is restored.
+      vcpu.setArchitecture(processor);
+      const clockNs = clock.now();
+      const description = await describePc(parts, { clockNs, wallMs: Math.floor(epochMs + clockNs / 1e6), processor });
+      await write(writeState(description, memory, codec));
+      if (then === 'end') machine.end({ kind: 'stopped' });
+    });
+  const restore = async (from: SavedPc): Promise<void> => {
+    await checkFit(from, parts);
+    try {
+      memory.supplyFrom(new StatePages(from.opened, memory.sizeBytes, from.name));
+      clock.restore(from.clockNs);
+      saving.forEach((device, n) => restoreDevice(device, from.devices[n]!.data));
+      vcpu.setArchitecture(processorState.load(from.processor.data));
+    } catch (error) {
+      throw inFile(from.name, error);
+    }
+    rtc.letPass(options.epochMs - from.wallMs);
+    void bringRest();
+  };
+  /** Brings the pages that nobody has asked for yet, a few at a time between the machine's slices. */
+  const bringRest = async (): Promise<void> => {
+    try {
+      while (!machine.over) {
+        const end = options.pace.nowMs() + BRING_MS;
+        do if (!memory.bringSome()) return;
+        while (options.pace.nowMs() < end);
+        await options.pace.breathe();
+      }
+    } catch (error) {
+      machine.end({ kind: 'failed', error });
+    }
+  };
+
+  await (saved ? restore(saved) : boot());
+  return { machine, vcpu, serial, console: hvc, ports, power, keyboard, save };
 }
 
 function bothLines(one: IrqLine, other: IrqLine): IrqLine {

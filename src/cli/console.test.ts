@@ -50,6 +50,32 @@ describe('with a person at the terminal', () => {
     expect(await end).toEqual({ machine: { kind: 'stopped' }, by: 'escape' });
   });
 
+  test('the escape key and s save the machine and end it, where that is offered', async () => {
+    const save = vi.fn(async () => true);
+    const end = attach(terminal, machine, { endOfInput: 'eof', signal: abort.signal, save });
+    terminal.type('\x1d');
+    expect(terminal.output).toContain('s saves and quits');
+    terminal.type('s');
+    expect(await end).toEqual({ machine: { kind: 'stopped' }, by: 'escape' });
+    expect([save.mock.calls.length, machine.typed]).toEqual([1, '']);
+  });
+
+  test('a machine that could not be saved goes on', async () => {
+    const end = attach(terminal, machine, { endOfInput: 'eof', signal: abort.signal, save: async () => false });
+    terminal.type('\x1dsls');
+    await vi.advanceTimersByTimeAsync(1);
+    expect(machine.typed).toBe('ls');
+    machine.end({ kind: 'poweroff' });
+    expect((await end).by).toBe('guest');
+  });
+
+  test('a signal saves first, and ends the machine though that fails', async () => {
+    const save = vi.fn(async () => false);
+    const end = attach(terminal, machine, { endOfInput: 'eof', signal: abort.signal, save });
+    abort.abort('SIGTERM');
+    expect([(await end).by, save.mock.calls.length]).toEqual(['signal', 1]);
+  });
+
   test.each([
     ['a signal', () => abort.abort('SIGTERM'), 'signal'],
     ['a terminal that hangs up', () => terminal.endInput(), 'hangup'],

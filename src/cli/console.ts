@@ -17,6 +17,8 @@ export interface ConsoleOptions {
   readonly signal: AbortSignal;
   /** Piped input waits for this: before, the guest's terminal would echo it. */
   readonly ready?: Promise<void>;
+  /** Saves the machine and ends it; false when that failed and it goes on. A signal saves first, where this is. */
+  readonly save?: () => Promise<boolean>;
 }
 
 /** How it came to an end, and whether somebody here wanted it. */
@@ -40,8 +42,10 @@ export async function attach(terminal: Terminal, machine: RunningMachine, option
     (data) => void (machine.waiting() < TYPED_MAX && machine.input(data)),
     stopBy('escape'),
     (text) => terminal.write(new TextEncoder().encode(text)),
+    options.save && (() => void options.save!().then((saved) => saved && stopBy('escape')())),
   );
-  const stop = stopBy('signal');
+  const end = stopBy('signal');
+  const stop = (): void => (options.save ? void options.save().then(end) : end());
   const raw = terminal.raw();
   const resize = terminal.onResize((size) => machine.resize(size));
   const closed = terminal.onClosed(stopBy('closed'));
@@ -114,17 +118,19 @@ class PipedInput {
   }
 }
 
-/** Watches typed bytes for the escape key: then `q` quits, the escape key again sends itself, anything else goes on. */
+/** Watches typed bytes for the escape key: then `q` quits, `s` saves where that is possible, the escape key again sends itself, anything else goes on. */
 export class EscapeKey {
   readonly #send: (data: Uint8Array) => void;
   readonly #quit: () => void;
   readonly #show: (text: string) => void;
+  readonly #save: (() => void) | undefined;
   #escaped = false;
 
-  constructor(send: (data: Uint8Array) => void, quit: () => void, show: (text: string) => void) {
+  constructor(send: (data: Uint8Array) => void, quit: () => void, show: (text: string) => void, save?: () => void) {
     this.#send = send;
     this.#quit = quit;
     this.#show = show;
+    this.#save = save;
   }
 
   take(data: Uint8Array): void {
@@ -139,11 +145,13 @@ export class EscapeKey {
           return;
         }
         if (byte === ESCAPE) this.#send(Uint8Array.of(ESCAPE));
+        else if (byte === 0x73 || byte === 0x53) this.#save?.();
       } else if (byte === ESCAPE) {
         if (at > from) this.#send(data.subarray(from, at));
         this.#escaped = true;
         from = at + 1;
-        this.#show('\r\n[daybreak: q quits, Ctrl-] sends Ctrl-], any other key goes on]\r\n');
+        const save = this.#save ? 's saves and quits, ' : '';
+        this.#show(`\r\n[daybreak: q quits, ${save}Ctrl-] sends Ctrl-], any other key goes on]\r\n`);
       }
     }
     if (!this.#escaped && from < data.length) this.#send(data.subarray(from));

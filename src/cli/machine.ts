@@ -3,23 +3,42 @@
  * boards, devices or accelerators.
  */
 import { readFile } from 'node:fs/promises';
-import { startConsolePc, type ConsolePcOptions, type RunningMachine } from '../boards/console-pc.ts';
+import { startConsolePc, type ConsolePcOptions, type RunningMachine as ConsoleMachine } from '../boards/console-pc.ts';
+import { readSavedPc } from '../boards/pc-state.ts';
 import type { MachineEnd } from '../machine/machine.ts';
 import { VmError } from '../base/errors.ts';
 import { NodeRandom } from '../node/clock.ts';
+import { FileSource } from '../node/file-source.ts';
+import { NodeFiles } from '../node/files.ts';
 import { openKvm } from '../node/kvm/open.ts';
 import { NodePace } from '../node/pace.ts';
 import { RawDisk } from '../node/raw-disk.ts';
+import { nodeStateCodec } from '../node/state-codec.ts';
 import { interpreter } from '../x86/accelerator.ts';
 
-export interface MachineOptions extends Omit<ConsolePcOptions, 'disks'> {
+export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'restore' | 'memoryBytes'> {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[];
+  /** A saved state's file: the machine goes on from it. */
+  readonly restore?: string;
+  /** Absent: as much as the saved state has. */
+  readonly memoryBytes?: number;
 }
 
-export type { MachineEnd, RunningMachine };
+export interface RunningMachine extends Omit<ConsoleMachine, 'save'> {
+  /**
+   * Writes the machine's state to a file, which appears when it is whole; the machine ends then if it is told so, and goes on
+   * when that fails. Resolves with the file's size.
+   */
+  save(path: string, then: 'go on' | 'end'): Promise<number>;
+}
 
-/** Rejects with a VmError when the machine cannot be made: a malformed kernel, a missing disk. */
+export type { MachineEnd };
+
+/** Rejects with a VmError when the machine cannot be made: a malformed kernel, a missing disk, a state that does not fit. */
 export type StartMachine = (options: MachineOptions) => Promise<RunningMachine>;
+
+/** A state up to this size is verified before the machine goes on; of a larger one each part when it is needed. */
+const VERIFIED_FIRST_BYTES = 1 << 27;
 
 /** A module that the build has put beside this one. */
 async function compiled(name: string): Promise<WebAssembly.Module> {
@@ -30,13 +49,19 @@ export const startMachine: StartMachine = async (options) => {
   const runtime = await compiled('runtime.wasm');
   const handlers = await compiled('handlers.wasm');
   const disks: RawDisk[] = [];
-  const { accelerator: name, cpu } = options;
-  const kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, interpreter(runtime), options.log) : undefined;
+  const { accelerator: name, restore } = options;
+  const source = restore === undefined ? undefined : new FileSource(restore);
+  let kvm: Awaited<ReturnType<typeof openKvm>>;
   const close = (): Promise<unknown> => {
     kvm?.dispose();
+    source?.close();
     return Promise.all(disks.map((disk) => disk.close().catch(() => {})));
   };
   try {
+    const saved = source && readSavedPc(source, await nodeStateCodec());
+    if (source && source.sizeBytes <= VERIFIED_FIRST_BYTES) saved!.opened.verify();
+    kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, interpreter(runtime), options.log) : undefined;
+    const cpu = options.cpu ?? (kvm ? undefined : saved?.cpu.name);
     if (kvm && cpu !== undefined) throw new VmError('unsupported', `--cpu ${cpu}: under KVM the processor is the host's; leave it out`);
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));
     const host = {
@@ -47,9 +72,17 @@ export const startMachine: StartMachine = async (options) => {
       handlers,
       ...(kvm && { accelerator: kvm }),
     };
-    const machine = await startConsolePc(host, { ...options, disks });
+    const { restore: _, memoryBytes = saved?.memoryBytes ?? 0, ...rest } = options;
+    const machine = await startConsolePc(host, {
+      ...rest,
+      memoryBytes,
+      disks,
+      ...(cpu !== undefined && { cpu }),
+      ...(saved && { restore: saved }),
+    });
     return {
       ...machine,
+      save: (path, then) => saveTo(machine, path, then),
       ended: machine.ended.finally(close),
     };
   } catch (error) {
@@ -57,3 +90,15 @@ export const startMachine: StartMachine = async (options) => {
     throw error;
   }
 };
+
+async function saveTo(machine: ConsoleMachine, path: string, then: 'go on' | 'end'): Promise<number> {
+  let size = 0;
+  async function* counted(data: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for (const part of data) {
+      size += part.length;
+      yield part;
+    }
+  }
+  await machine.save(await nodeStateCodec(), (data) => new NodeFiles().write(path, counted(data)), then);
+  return size;
+}

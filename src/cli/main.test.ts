@@ -166,6 +166,49 @@ describe('boot', () => {
     expect([status, terminal.output, readFileSync(log, 'utf8')]).toEqual([0, '', 'one two']);
   });
 
+  test('--save-when saves and ends the machine when the guest has printed the text, in however many pieces', async () => {
+    let seen: FakeMachine | undefined;
+    const { status, errors } = await boot(
+      (machine) => {
+        seen = machine;
+        for (const piece of ['user\nlo', 'g', 'in: ']) machine.print(piece);
+      },
+      '--save',
+      'a.state',
+      '--save-when',
+      'login:',
+    );
+    expect([status, seen!.saved]).toEqual([0, ['a.state']]);
+    expect(errors.text).toContain('saved to a.state (1.2 MB)');
+  });
+
+  test('a machine that cannot be saved goes on, and the reason is told', async () => {
+    const { status, errors } = await boot(
+      (machine) => {
+        machine.saveError = new Error('the disk is full');
+        machine.print('now');
+        setTimeout(() => machine.end({ kind: 'poweroff' }), 20);
+      },
+      '--save',
+      'a.state',
+      '--save-when',
+      'now',
+    );
+    expect(status).toBe(0);
+    expect(errors.text).toContain('not saved, the machine goes on: the disk is full');
+  });
+
+  test('--restore needs no kernel, and takes the memory of the state unless told', async () => {
+    let seen: FakeMachine | undefined;
+    const off = (machine: FakeMachine): void => (seen = machine).end({ kind: 'poweroff' });
+    const { host } = testHost(directory, off);
+    expect(await main(host, ['boot', '--restore', 'a.state'])).toBe(0);
+    expect([seen!.options.restore, seen!.options.memoryBytes, seen!.options.kernel]).toEqual(['a.state', undefined, undefined]);
+    expect(await main(host, ['boot', '--restore', 'a.state', '--memory', '64'])).toBe(0);
+    expect(seen!.options.memoryBytes).toBe(64 << 20);
+    expect(await main(host, ['boot', '--kernel', 'x', '--save-when', 'y'])).toBe(2);
+  });
+
   test('a kernel that is not there is named', async () => {
     const { host, errors } = testHost(directory);
     expect(await main(host, ['boot', '--kernel', '/nowhere/vmlinuz'])).toBe(1);

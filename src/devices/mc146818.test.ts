@@ -56,6 +56,13 @@ describe('time', () => {
     expect(time()[4]).toBe(12);
   });
 
+  test('that the guest has set goes on by what passed while the machine was saved', () => {
+    const { rtc, out, time } = bench();
+    out(7, 0x10);
+    rtc.letPass(3_600_000);
+    expect(time()).toEqual([0x20, 0x26, 0x11, 0x11, 0x00, 0x59, 0x57]);
+  });
+
   test('stands while SET is on, and goes on from what was written', () => {
     const { clock, out, time } = bench();
     out(0x0b, 0x82);

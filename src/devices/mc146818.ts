@@ -101,6 +101,13 @@ export class Mc146818 extends BytePorts implements Device<StateOf<typeof mc14681
     this.sync();
   }
 
+  /** The guest was saved and goes on this much later: a clock that it has set itself goes on, too. */
+  letPass(milliseconds: number): void {
+    const { state } = this;
+    if (state.adjusted) state.baseMs = Math.max(0, state.baseMs + Math.floor(milliseconds));
+    this.sync();
+  }
+
   sync(): void {
     this.#irq.set((this.state.registerC & C_IRQF) !== 0);
     this.#arm();

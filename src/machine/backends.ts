@@ -20,6 +20,8 @@ export interface BlockBackend {
   write(sector: number, data: Uint8Array): Promise<void>;
   flush(): Promise<void>;
   discard(sector: number, count: number): Promise<void>;
+  /** For a saved machine to know its disk again: a text for people that differs when the contents may differ. */
+  identity?(): Promise<string>;
 }
 
 /** Random bytes from the host. */

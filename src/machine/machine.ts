@@ -4,6 +4,7 @@
  * Guest time follows the instructions executed, so that a slow host makes a slow guest rather than one whose
  * time-outs expire; it never runs ahead of real time, and catches up with it only while the guest is idle.
  */
+import { VmError } from '../base/errors.ts';
 import type { Pace } from '../platform/pace.ts';
 import type { Door } from './door.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -30,6 +31,8 @@ const LARGEST_SLICE = 1 << 23;
 const SHORTEST_SLEEP_MS = 1;
 /** From here on a wait may last up to two milliseconds longer, so that its end need not be spent looking. */
 const COARSE_SLEEP_MS = 8;
+/** Inputs are looked for so often while the guest stands still. */
+const SERVE_MS = 1;
 
 export class Machine implements Door {
   readonly clock: VirtualClock;
@@ -48,7 +51,9 @@ export class Machine implements Door {
   /** Instructions per real millisecond, as lately measured. */
   #speed = FIRST_SLICE / SLICE_MS;
   #onReset: () => void = () => {};
-  #held: Promise<void> | undefined;
+  /** Work that waits for the guest to stand still, and what comes after that. */
+  readonly #holds: (() => Promise<void>)[] = [];
+  readonly #pauses: (() => Promise<void>)[] = [];
 
   constructor(pace: Pace, epochMs: number) {
     this.#pace = pace;
@@ -75,10 +80,57 @@ export class Machine implements Door {
     this.#wake?.();
   }
 
-  /** Runs no instruction until `work` is done: a restart that has to load a kernel again. */
+  /** Does `work` between two instructions, and runs none until it is done: a restart that has to load a kernel again. */
   hold(work: () => Promise<void>): void {
-    this.#held = work();
+    this.#holds.push(work);
     this.#vcpu?.stop();
+    this.#wake?.();
+  }
+
+  /**
+   * Does `work` while the guest stands still, once `settled` (which is served inputs) has resolved and no input waits. Gives its
+   * result. A machine that does not run stands still already. Rejects with `cancelled` when the machine ends before.
+   */
+  whilePaused<T>(settled: () => Promise<unknown>, work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const attempt = async (): Promise<void> => {
+        try {
+          await this.#serve(settled());
+          // A reset comes first: what it leaves is what the machine goes on from.
+          if (this.#holds.length > 0) this.#pauses.unshift(attempt);
+          else if (!this.#end) resolve(await work());
+        } catch (error) {
+          reject(error as Error);
+        }
+      };
+      if (!this.#running && !this.#end) return void attempt();
+      this.#pauses.push(attempt);
+      this.#vcpu?.stop();
+      this.#wake?.();
+      void this.ended.then(() => reject(new VmError('cancelled', 'the machine ended before it could be paused')));
+    });
+  }
+
+  /** Runs inputs as they come until `done`, and those that are there then. */
+  async #serve(done: Promise<unknown>): Promise<void> {
+    const wait = { over: false };
+    const stop = (): void => {
+      wait.over = true;
+      this.#wake?.();
+    };
+    done.then(stop, stop);
+    while (!wait.over) {
+      this.#takeInputs();
+      await this.#pace.sleep(SERVE_MS, (wake) => (this.#wake = wake));
+      this.#wake = undefined;
+    }
+    await done;
+    this.#takeInputs();
+  }
+
+  /** Whether its life has ended, or is about to. */
+  get over(): boolean {
+    return this.#end !== undefined;
   }
 
   /** Ends the life for a reason; the first one counts. Callable from anywhere, devices included. */
@@ -96,11 +148,8 @@ export class Machine implements Door {
     this.#startMs = this.#pace.nowMs() - this.clock.now() / 1e6;
     try {
       while (!this.#end) {
-        if (this.#held) {
-          await this.#held;
-          this.#held = undefined;
-        }
-        await this.#slice(this.#vcpu!);
+        const work = this.#holds.shift() ?? this.#pauses.shift();
+        await (work ? work() : this.#slice(this.#vcpu!));
       }
     } catch (error) {
       this.#end ??= { kind: 'failed', error };
@@ -108,6 +157,10 @@ export class Machine implements Door {
     this.#running = false;
     this.#resolve(this.#end!);
     return this.ended;
+  }
+
+  get #held(): boolean {
+    return this.#holds.length + this.#pauses.length > 0;
   }
 
   get #realNs(): number {
@@ -127,8 +180,9 @@ export class Machine implements Door {
     }
     let left = budget;
     let halted = false;
-    while (left > 0 && !this.#end && !this.#held) {
+    while (left > 0) {
       this.#takeInputs();
+      if (this.#end || this.#held) return;
       clock.expire();
       const until = clock.instructionsUntil(clock.nextDeadlineNs);
       const grant = Math.max(1, Math.min(left, until));

@@ -52,7 +52,7 @@ export class Memory implements GuestMemory {
   readonly data: DataView;
   /** One byte per RAM page in host order, after the RAM in `wasm`; non-zero means written. Kept by `written` and the accelerator. */
   readonly dirty: Uint8Array;
-  /** Whether `dirty` tells of every write: not when something else than our own processor runs the guest. Set by the accelerator. */
+  /** Whether `dirty` tells of every write: not when something else than our own processor runs the guest. Set by the board. */
   tracksWrites = false;
   /** Told when some pages are absent, and when all have come. Set by an accelerator that asks `bring` for them. */
   onAbsence: ((some: boolean) => void) | undefined;

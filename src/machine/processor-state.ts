@@ -41,7 +41,7 @@ const table = struct({ base: u64(), limit: u16() });
 const named = <N extends string, T>(names: readonly N[], field: Field<T>) =>
   struct(Object.fromEntries(names.map((name) => [name, field])) as Record<N, Field<T>>);
 
-export const processorState = defineState('processor', 1, {
+export const processorState = defineState('processor', 2, {
   gpr: array(16, u64()),
   rip: u64(),
   rflags: u64(2n),
@@ -65,6 +65,10 @@ export const processorState = defineState('processor', 1, {
   shadow: bool(),
   /** Within an NMI's handler. */
   nmiBlocked: bool(),
+  /** An NMI has come and waits. */
+  nmiPending: bool(),
+  /** IA32_SPEC_CTRL, where nothing but reading it back depends on it. */
+  specCtrl: u64(),
   event: struct({ kind: u8(), vector: u8(), hasError: bool(), error: u32() }),
 });
 

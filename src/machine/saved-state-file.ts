@@ -46,6 +46,8 @@ export interface OpenedState {
   readonly contents: Uint32Array;
   /** The content of a frame. Throws `bad-state` when it is damaged. */
   readFrame(number: number): Uint8Array;
+  /** Throws `bad-state` when any frame is damaged. */
+  verify(): void;
 }
 
 /** The bytes of a state of a machine that stands still meanwhile, in pieces. */
@@ -147,14 +149,18 @@ export function openState(source: ByteSource, codec: StateCodec): OpenedState {
   const index = unpack(codec, packed, indexBytes);
   const found = index && decodeIndex(index, offset, name);
   if (!found) throw damaged('its index does not fit together');
+  const { frames } = found;
+  const packedFrame = ({ offset: at, length: size, digest }: Frame): Uint8Array => {
+    const data = source.read(at, size);
+    if (!equalBytes(codec.sha256(data), digest)) throw damaged(`memory from byte ${at} on`);
+    return data;
+  };
   return {
     ...found,
+    verify: () => frames.forEach((frame) => void packedFrame(frame)),
     readFrame(number) {
-      const frame = found.frames[number]!;
-      const data = source.read(frame.offset, frame.length);
-      if (!equalBytes(codec.sha256(data), frame.digest)) throw damaged(`memory from byte ${frame.offset} on`);
-      const last = number === found.frames.length - 1;
-      const content = unpack(codec, data, last ? undefined : FRAME_BYTES);
+      const frame = frames[number]!;
+      const content = unpack(codec, packedFrame(frame), number === frames.length - 1 ? undefined : FRAME_BYTES);
       if (!content || content.length % PAGE_SIZE !== 0 || content.length > FRAME_BYTES || content.length === 0) {
         throw damaged(`memory from byte ${frame.offset} on cannot be unpacked`);
       }
@@ -190,7 +196,7 @@ function contentSize(data: Uint8Array): number | undefined {
 }
 
 /** Undefined when the parts do not fit together: frames fill the file up to `end`, pages ascend, each has a content. */
-function decodeIndex(index: Uint8Array, end: number, name: string): Omit<OpenedState, 'readFrame'> | undefined {
+function decodeIndex(index: Uint8Array, end: number, name: string): Omit<OpenedState, 'readFrame' | 'verify'> | undefined {
   if (index.length < 12) return undefined;
   const view = new DataView(index.buffer, index.byteOffset, index.byteLength);
   const [frameCount, pageCount, textBytes] = [view.getUint32(0, true), view.getUint32(4, true), view.getUint32(8, true)];

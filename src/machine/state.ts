@@ -69,6 +69,19 @@ export function bool(initial = false): Field<boolean> {
   };
 }
 
+/** At most `maximum` characters, for people or to be compared. */
+export function text(maximum: number, initial = ''): Field<string> {
+  return {
+    describe: `text(${maximum})`,
+    create: () => initial,
+    save: (value) => value,
+    load(data, path) {
+      if (typeof data === 'string' && data.length <= maximum) return data;
+      throw new VmError('bad-state', `${path}: expected a text of at most ${maximum} characters`);
+    },
+  };
+}
+
 /** Exactly `length` bytes. */
 export function bytes(length: number, initial = 0): Field<Uint8Array> {
   return {

@@ -138,9 +138,18 @@ export interface Registers {
   efer: bigint;
 }
 
+/** What a guest has seen of its processor, and must find again. */
+export interface CpuIdentity {
+  /** A CPUID model. */
+  readonly name: string;
+  readonly features: readonly string[];
+}
+
 /** Makes vCPUs over a memory. */
 export interface Accelerator {
   readonly name: 'interpreter' | 'jit' | 'kvm';
+  /** Absent: the host's own. */
+  readonly cpu?: CpuIdentity;
   /** Bytes it wants below the RAM in the machine's `Memory`. */
   readonly reservedBytes: number;
   createVCpu(host: VCpuHost): VCpu;

@@ -45,7 +45,8 @@ export class VirtualClock implements GuestClock, TimeScale {
 
   /** Jumps forward (idle time), never back. */
   advanceTo(ns: number): void {
-    this.baseNs = Math.max(ns, this.now());
+    // Real time has fractions, guest time and the TSC have none.
+    this.baseNs = Math.max(Math.floor(ns), this.now());
     this.start = this.#executed();
   }
 

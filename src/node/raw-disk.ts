@@ -59,6 +59,12 @@ export class RawDisk implements BlockBackend {
   /** A hint: a raw file keeps its blocks. */
   async discard(): Promise<void> {}
 
+  async identity(): Promise<string> {
+    const { size, mtimeNs } = await this.#guard(this.#file.stat({ bigint: true }));
+    const [ms, ns] = [Number(mtimeNs / 1_000_000n), String(mtimeNs % 1_000_000n).padStart(6, '0')];
+    return `${size} bytes of ${new Date(ms).toISOString().replace('Z', `${ns}Z`)}`;
+  }
+
   async close(): Promise<void> {
     await this.#file.close();
   }

@@ -57,6 +57,7 @@ function accelerator(name: Accelerator['name'], modules: EngineModules, model: s
   const cpu = cpuModel(model, implemented);
   return {
     name,
+    cpu: { name: model, features: [...cpu.features] },
     reservedBytes: L.RAM,
     createVCpu(host: VCpuHost) {
       const handlers = {

@@ -493,6 +493,14 @@ export class Cpu implements VCpu {
     writeArchitecture(this, state);
   }
 
+  get nmiPending(): boolean {
+    return (this.state.u32(L.PENDING) & PENDING_NMI) !== 0;
+  }
+
+  set nmiPending(value: boolean) {
+    this.#setPending(PENDING_NMI, value);
+  }
+
   get halted(): boolean {
     return this.#halted;
   }

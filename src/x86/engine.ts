@@ -102,7 +102,6 @@ export class Engine {
       state.setU64(hidden + 8, 0n);
     };
     placeRam(false);
-    memory.tracksWrites = true;
     memory.onAbsence = placeRam;
     state.setU32(L.DIRTY_MAP, memory.dirty.byteOffset);
     this.runtime.resetArena();

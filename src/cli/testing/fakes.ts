@@ -105,6 +105,18 @@ export class FakeMachine implements RunningMachine {
     return this.untaken;
   }
 
+  /** Where it was saved to. */
+  readonly saved: string[] = [];
+  /** What saving fails with. */
+  saveError: Error | undefined;
+
+  async save(path: string, then: 'go on' | 'end'): Promise<number> {
+    if (this.saveError) throw this.saveError;
+    this.saved.push(path);
+    if (then === 'end') this.end({ kind: 'stopped' });
+    return 1234567;
+  }
+
   /** The guest reads all that waits. */
   take(): void {
     this.untaken = 0;

@@ -6,12 +6,15 @@ import { attach, ESCAPE_HINT } from '../console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
 import { FileOutput } from '../file-output.ts';
 import type { Host } from '../host.ts';
-import type { MachineEnd } from '../machine.ts';
+import type { MachineEnd, RunningMachine } from '../machine.ts';
+import { Saving } from '../saving.ts';
 import { printStats, statsFormat, STATS_OPTIONS } from '../stats.ts';
 
 export const BOOT_HELP = `Usage: daybreak boot --kernel FILE [options]
+       daybreak boot --restore FILE [options]
 
-Starts a machine with this kernel: a Linux bzImage, an ELF with a PVH note, or a multiboot ELF.
+Starts a machine with this kernel: a Linux bzImage, an ELF with a PVH note, or a multiboot ELF. Or goes on with a machine
+that was saved.
 
 Options:
   --kernel FILE       the kernel
@@ -22,6 +25,9 @@ Options:
   --cpu MODEL         x86-64-v2, x86-64-v3, max
   --accel NAME        jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit)
   --serial WHERE      the first serial port: stdio, file:FILE, none (default: stdio)
+  --save FILE         Ctrl-] s saves the machine to FILE and quits; so do signals that end daybreak
+  --save-when TEXT    … and so does TEXT on the serial port
+  --restore FILE      go on from a saved state, with the same disks; memory and CPU are those of the state
   --no-reboot         a reset ends the machine
   --debug-exit        add the isa-debug-exit device at port 0xf4
   --stats             print what the processor has done, at the end, on standard error
@@ -46,6 +52,9 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
     cpu: { type: 'string' },
     accel: { type: 'string' },
     serial: { type: 'string' },
+    save: { type: 'string' },
+    'save-when': { type: 'string' },
+    restore: { type: 'string' },
     'no-reboot': { type: 'boolean' },
     'debug-exit': { type: 'boolean' },
     ...STATS_OPTIONS,
@@ -59,8 +68,14 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
   if (positionals.length > 0 || command)
     throw new VmError('usage', `boot: unexpected argument ${[...positionals, ...(command ?? [])][0] ?? '--'}`);
   const kernelPath = text(values, 'kernel');
-  if (kernelPath === undefined) throw new VmError('usage', 'boot: expected --kernel FILE (daybreak boot --help)');
-  const memoryBytes = parseMemory(text(values, 'memory') ?? '512');
+  const restore = text(values, 'restore');
+  if (kernelPath === undefined && restore === undefined) {
+    throw new VmError('usage', 'boot: expected --kernel FILE or --restore FILE (daybreak boot --help)');
+  }
+  const memory = text(values, 'memory') ?? (restore === undefined ? '512' : undefined);
+  const [savePath, saveWhen] = [text(values, 'save'), text(values, 'save-when')];
+  if (saveWhen !== undefined && !(saveWhen && savePath)) throw new VmError('usage', 'boot: --save-when expects a TEXT, and --save FILE');
+  const saving = savePath === undefined ? undefined : new Saving({ path: savePath, when: saveWhen }, host.messages);
   const serial = text(values, 'serial') ?? 'stdio';
   if (serial !== 'stdio' && serial !== 'none' && !/^file:./.test(serial)) {
     throw new VmError('usage', `--serial ${serial}: expected stdio, file:FILE or none`);
@@ -71,16 +86,18 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
   const log = serial.startsWith('file:') ? new FileOutput(await host.files.append(serial.slice(5), 0)) : undefined;
   try {
     const machine = await host.startMachine({
-      kernel: await required(host, kernelPath),
+      ...(kernelPath !== undefined && { kernel: await required(host, kernelPath) }),
+      ...(restore !== undefined && { restore }),
       initrds: await Promise.all(list(values['initrd']).map((path) => required(host, path))),
       commandLine: text(values, 'append') ?? '',
-      memoryBytes,
+      ...(memory !== undefined && { memoryBytes: parseMemory(memory) }),
       ...(cpu !== undefined && { cpu }),
       ...(accelerator !== undefined && { accelerator }),
       ...(watch.observer && { compilerObserver: watch.observer }),
       disks: list(values['disk']).map((disk) => ({ path: disk.replace(/,ro$/, ''), readOnly: disk.endsWith(',ro') })),
       console: 'serial',
       output: (data) => {
+        saving?.output(data);
         if (serial === 'stdio') host.terminal.write(data);
         else log?.write(data);
       },
@@ -88,10 +105,12 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
       debugExit: values['debug-exit'] === true,
       log: host.log,
     });
+    saving?.attach(machine);
+    const save = saving && (() => saving.saveAndEnd());
     const { machine: end, by } =
       serial === 'stdio'
-        ? await attach(host.terminal, machine, { endOfInput: 'nothing', signal: host.signal })
-        : { machine: await unattached(machine, host.signal), by: 'guest' };
+        ? await attach(host.terminal, machine, { endOfInput: 'nothing', signal: host.signal, ...(save && { save }) })
+        : { machine: await unattached(machine, host.signal, save), by: 'guest' };
     printStats(host.messages, machine.stats(), stats);
     return end.kind === 'stopped' && by === 'closed' ? EXIT_CLOSED : statusOf(end);
   } finally {
@@ -115,8 +134,8 @@ export function statusOf(end: MachineEnd): number {
   }
 }
 
-async function unattached(machine: { ended: Promise<MachineEnd>; stop(): void }, signal: AbortSignal): Promise<MachineEnd> {
-  const stop = () => machine.stop();
+async function unattached(machine: RunningMachine, signal: AbortSignal, save?: () => Promise<boolean>): Promise<MachineEnd> {
+  const stop = (): void => (save ? void save().then(() => machine.stop()) : machine.stop());
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
   const end = await machine.ended;

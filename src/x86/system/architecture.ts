@@ -89,6 +89,8 @@ export function readArchitecture(cpu: Cpu): ProcessorState {
   saved.halted = cpu.halted;
   saved.shadow = cpu.shadow;
   saved.nmiBlocked = cpu.nmiBlocked;
+  saved.nmiPending = cpu.nmiPending;
+  saved.specCtrl = state.u64(L.SPEC_CTRL);
   saved.event = { kind: NO_EVENT, vector: 0, hasError: false, error: 0 };
   return saved;
 }
@@ -110,6 +112,8 @@ export function writeArchitecture(cpu: Cpu, saved: ProcessorState): void {
   cpu.debugShadow = false;
   cpu.trap = false;
   cpu.nmiBlocked = saved.nmiBlocked;
+  cpu.nmiPending = saved.nmiPending;
+  state.setU64(L.SPEC_CTRL, saved.specCtrl);
   const { kind, vector, hasError, error } = saved.event;
   if (kind === EXCEPTION) cpu.interrupt(vector, hasError ? error : undefined, 'exception');
   else if (kind === EXTERNAL_INTERRUPT) cpu.interrupt(vector, undefined, 'external');

@@ -1,0 +1,153 @@
+/**
+ * A PC's saved state: what it says of the machine, and whether a machine is the one that it was. Chips come as a list in
+ * the board's order; each checks its own data.
+ */
+import { VmError } from '../base/errors.ts';
+import type { BlockBackend } from '../machine/backends.ts';
+import { saveDevice, type Device } from '../machine/device.ts';
+import { processorState } from '../machine/processor-state.ts';
+import { openState, type OpenedState } from '../machine/saved-state-file.ts';
+import { badState, type ByteSource, type StateCodec } from '../machine/saved-state.ts';
+import { bool, count, defineState, list, struct, text, u32, type Field, type StateOf } from '../machine/state.ts';
+import type { CpuIdentity } from '../machine/vcpu.ts';
+
+const BOARD = 'pc';
+const HOST_CPU: CpuIdentity = { name: 'host', features: [] };
+
+/** Checked later, by the schema of whom it belongs to. */
+const anything: Field<unknown> = { describe: 'data', create: () => null, save: (value) => value, load: (data) => data };
+
+const pcState = defineState('machine', 1, {
+  board: text(16, BOARD),
+  memoryBytes: count(),
+  cpu: struct({ name: text(64), features: list(256, text(32)) }),
+  /** Guest time, and the wall clock's at that moment in milliseconds since 1970. */
+  clockNs: count(),
+  wallMs: count(),
+  disks: list(64, struct({ sectors: count(), readOnly: bool(), identity: text(256) })),
+  processor: struct({ version: u32(), data: anything }),
+  devices: list(256, struct({ name: text(64), version: u32(), data: anything })),
+});
+
+type PcState = StateOf<typeof pcState>;
+
+/** A state that has been opened and makes sense as a PC's; whether it fits a machine is found out by `fit`. */
+export interface SavedPc extends PcState {
+  /** For messages. */
+  readonly name: string;
+  readonly opened: OpenedState;
+}
+
+/** Throws `bad-state` for a file that is damaged, of another version, or of another board. */
+export function readSavedPc(source: ByteSource, codec: StateCodec): SavedPc {
+  const opened = openState(source, codec);
+  try {
+    const state = pcState.load(opened.description);
+    if (state.board !== BOARD) throw new VmError('bad-state', `a machine of kind ${state.board} (known: ${BOARD})`);
+    return { ...state, name: source.name, opened };
+  } catch (cause) {
+    throw inFile(source.name, cause);
+  }
+}
+
+/** Names the file that a `bad-state` error is about. */
+export function inFile(name: string, error: unknown): unknown {
+  if (!(error instanceof VmError) || error.code !== 'bad-state' || error.message.startsWith(`${name}: `)) return error;
+  return badState(name, `the saved state does not fit this Daybreak (${error.message}); save it again with this one`, error);
+}
+
+/** What a machine is made of, as far as a state must agree with it. */
+export interface PcParts {
+  readonly memoryBytes: number;
+  readonly cpu: CpuIdentity | undefined;
+  readonly disks: readonly BlockBackend[];
+  readonly devices: readonly Device[];
+}
+
+/** The machine's description for its state. It stands still, and its disks are written out. */
+export async function describePc(
+  { memoryBytes, cpu = HOST_CPU, disks, devices }: PcParts,
+  now: { readonly clockNs: number; readonly wallMs: number; readonly processor: StateOf<typeof processorState> },
+): Promise<unknown> {
+  return pcState.save({
+    board: BOARD,
+    memoryBytes,
+    cpu: { name: cpu.name, features: [...cpu.features] },
+    clockNs: now.clockNs,
+    wallMs: now.wallMs,
+    disks: await Promise.all(disks.map(identify)),
+    processor: { version: processorState.version, data: processorState.save(now.processor) },
+    devices: devices.map((device) => ({ name: device.schema.name, version: device.schema.version, data: saveDevice(device) })),
+  });
+}
+
+async function identify(disk: BlockBackend): Promise<PcState['disks'][number]> {
+  return { sectors: disk.sectors, readOnly: disk.readOnly, identity: (await disk.identity?.()) ?? '' };
+}
+
+/** Rejects with `bad-state` when the machine is not the one that was saved; says what would work. */
+export async function checkFit(saved: SavedPc, { memoryBytes, cpu = HOST_CPU, disks, devices }: PcParts): Promise<void> {
+  const { name } = saved;
+  if (saved.memoryBytes !== memoryBytes) {
+    const [was, is] = [saved.memoryBytes, memoryBytes].map((size) => `${size / 2 ** 20} MiB`);
+    throw badState(name, `the machine was saved with ${was} of memory, this one has ${is}: leave --memory out`);
+  }
+  checkCpu(saved, cpu);
+  if (saved.disks.length !== disks.length) {
+    throw badState(
+      name,
+      `the machine was saved with ${some(saved.disks.length, 'disk')}, this one has ${disks.length}: give the same disks in the same order`,
+    );
+  }
+  for (const [n, disk] of disks.entries()) checkDisk(`${name}: disk ${n + 1}`, saved.disks[n]!, await identify(disk));
+  const [was, is] = [saved.devices, devices.map(({ schema }) => schema)];
+  if (was.map((one) => one.name).join() !== is.map((one) => one.name).join()) {
+    const extra = was.filter((one) => !is.some((other) => other.name === one.name)).map((one) => one.name);
+    const lacks = is.filter((one) => !was.some((other) => other.name === one.name)).map((one) => one.name);
+    const differ =
+      [...extra.map((one) => `had ${one}`), ...lacks.map((one) => `had no ${one}`)].join(', ') || 'had others of the same kinds';
+    throw badState(name, `the machine was saved with other devices (it ${differ}): start it with the options that it was saved with`);
+  }
+  for (const [n, { version }] of is.entries()) {
+    if (was[n]!.version !== version) throw badState(name, otherVersion(was[n]!.name, was[n]!.version, version));
+  }
+  if (saved.processor.version !== processorState.version)
+    throw badState(name, otherVersion('processor', saved.processor.version, processorState.version));
+}
+
+const some = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
+
+function otherVersion(what: string, found: number, supported: number): string {
+  return `the state of its ${what} has version ${found} (supported: ${supported}); save it again with this Daybreak`;
+}
+
+function checkCpu({ name, cpu: was }: SavedPc, is: CpuIdentity): void {
+  if (was.name !== is.name) {
+    const works = was.name === HOST_CPU.name ? 'restore it under KVM (--accel kvm)' : `leave --cpu out, and do not restore it under KVM`;
+    throw badState(name, `the machine was saved with CPU model ${was.name}, this one has ${is.name}: ${works}`);
+  }
+  const lacks = was.features.filter((feature) => !is.features.includes(feature));
+  const extra = is.features.filter((feature) => !was.features.includes(feature));
+  if (lacks.length + extra.length === 0) return;
+  const differ = [...lacks.map((one) => `without ${one}`), ...extra.map((one) => `with ${one}`)].slice(0, 8).join(', ');
+  throw badState(name, `CPU model ${is.name} is another one in this Daybreak (${differ}): save it again with this one`);
+}
+
+function checkDisk(where: string, was: PcState['disks'][number], is: PcState['disks'][number]): void {
+  if (was.sectors !== is.sectors) {
+    throw new VmError(
+      'bad-state',
+      `${where}: it had ${was.sectors} sectors when the machine was saved, and has ${is.sectors}: give the same disk`,
+    );
+  }
+  if (was.readOnly !== is.readOnly) {
+    const now = was.readOnly ? 'read-only, and is not now: add ,ro' : 'writable, and is read-only now: leave ,ro out';
+    throw new VmError('bad-state', `${where}: it was ${now}`);
+  }
+  if (was.identity === is.identity) return;
+  throw new VmError(
+    'bad-state',
+    `${where}: it has changed since the machine was saved (then ${was.identity || 'unknown'}, now ${is.identity || 'unknown'}), and going on ` +
+      `would destroy its file system: give the disk as it was (a copy with its time of change, cp -p, will do), or start the machine anew`,
+  );
+}

@@ -1,0 +1,178 @@
+/** A whole machine, saved and restored: it goes on as if nothing had been, whatever runs it. */
+import { Buffer } from 'node:buffer';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { concatBytes } from '../../src/base/bytes.ts';
+import { createPc, type Pc, type PcOptions } from '../../src/boards/pc.ts';
+import { readSavedPc } from '../../src/boards/pc-state.ts';
+import { makeMultiboot } from '../../src/firmware/testing/kernels.ts';
+import type { BlockBackend } from '../../src/machine/backends.ts';
+import { openState } from '../../src/machine/saved-state-file.ts';
+import type { ByteSource, StateCodec } from '../../src/machine/saved-state.ts';
+import { NodePace } from '../../src/node/pace.ts';
+import { nodeStateCodec } from '../../src/node/state-codec.ts';
+import { ACCELERATORS, INTERPRETER, type TestedAccelerator } from '../accelerators.ts';
+import { compileRuntime } from '../engine/runtime.ts';
+
+/** 0x180000, little-endian. */
+const COUNTER = [0, 0, 0x18, 0];
+const EPOCH = Date.UTC(2026, 10, 22);
+/** Counts; writes the count, the PIT's counter and the TSC to a page that depends on it; prints it each 256th time. */
+const PROGRAM = [
+  0xff, 0x05, ...COUNTER, 0xa1, ...COUNTER, // inc dword [COUNTER]; mov eax, [COUNTER]
+  0x89, 0xc3, 0xc1, 0xe3, 12, 0x81, 0xe3, 0, 0xf0, 0x0f, 0, 0x81, 0xc3, 0, 0, 0x20, 0, // ebx = 0x200000 + (eax << 12 & 0xff000)
+  0x01, 0x03, // add [ebx], eax
+  0x30, 0xc0, 0xe6, 0x43, 0xe4, 0x40, 0x00, 0x43, 4, 0xe4, 0x40, 0x00, 0x43, 5, // latch and read counter 0
+  0x0f, 0x31, 0x31, 0x43, 8, // rdtsc; xor [ebx + 8], eax
+  0xa1, ...COUNTER, 0xa8, 0xff, 0x75, 7, // test al, 0xff; jnz
+  0x66, 0xba, 0xf8, 0x03, 0x88, 0xe0, 0xee, // mov dx, 0x3f8; mov al, ah; out dx, al
+  0xeb, 0,
+]; // prettier-ignore
+PROGRAM[PROGRAM.length - 1] = -PROGRAM.length & 0xff;
+
+let runtime: WebAssembly.Module;
+let codec: StateCodec;
+beforeAll(async () => {
+  runtime = await compileRuntime();
+  codec = await nodeStateCodec();
+}, 300_000);
+
+const source = (data: Uint8Array): ByteSource => ({
+  name: 'machine.state',
+  sizeBytes: data.length,
+  read: (offset, length) => data.subarray(offset, offset + length),
+});
+
+interface Made {
+  readonly pc: Pc;
+  readonly printed: number[];
+}
+
+async function make(
+  accelerator: TestedAccelerator,
+  options: Partial<PcOptions> & { readonly from?: Uint8Array; readonly model?: string } = {},
+): Promise<Made> {
+  const printed: number[] = [];
+  const { from, model, ...rest } = options;
+  const pc = await createPc({
+    memoryBytes: 4 << 20,
+    accelerator: accelerator.make(runtime, model),
+    pace: new NodePace(),
+    epochMs: EPOCH,
+    entropy: { fill: (into) => void into.fill(7) },
+    serial: { write: (data) => void printed.push(...data) },
+    kernel: { kernel: makeMultiboot(undefined, Uint8Array.from(PROGRAM)), name: 'made', commandLine: '' },
+    ...(from && { restore: { state: readSavedPc(source(from), codec), identity: 'same' } }),
+    ...rest,
+  });
+  return { pc, printed };
+}
+
+/** Runs so many instructions of a nanosecond each. */
+function run({ vcpu, machine: { clock } }: Pc, instructions: number): void {
+  const end = vcpu.executed + instructions;
+  clock.setRate(1);
+  while (vcpu.executed < end) {
+    clock.expire();
+    const exit = vcpu.run(Math.max(1, Math.min(end - vcpu.executed, clock.instructionsUntil(clock.nextDeadlineNs))));
+    if (exit.kind === 'halt') clock.advanceTo(clock.nextDeadlineNs);
+  }
+}
+
+async function save(pc: Pc): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  await pc.save(codec, async (data) => void parts.push(...data), 'go on');
+  return concatBytes(parts);
+}
+
+const described = (state: Uint8Array): unknown => openState(source(state), codec).description;
+
+const different = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) !== 0;
+
+describe.each(ACCELERATORS)('a machine saved on $name', (first) => {
+  test.each(ACCELERATORS)('and restored on $name goes on as the one that was saved', async (second) => {
+    const one = await make(first);
+    run(one.pc, 200_001);
+    const state = await save(one.pc);
+    const other = await make(second, { from: state, epochMs: EPOCH + Math.floor(one.pc.machine.clock.now() / 1e6) });
+    const before = one.printed.length;
+    run(one.pc, 300_007);
+    run(other.pc, 300_007);
+    expect(one.printed.length).toBeGreaterThan(before);
+    expect(other.printed).toEqual(one.printed.slice(before));
+    const [a, b] = [await save(one.pc), await save(other.pc)];
+    expect(described(b)).toEqual(described(a));
+    expect(different(a, b)).toBe(false);
+    expect(different(a, state)).toBe(true);
+  });
+});
+
+test('a machine that runs is saved between two instructions, and goes on or ends as it is told', async () => {
+  const { pc } = await make(INTERPRETER);
+  const ended = pc.machine.run();
+  const early = await save(pc);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const parts: Uint8Array[] = [];
+  await pc.save(codec, async (data) => void parts.push(...data), 'end');
+  expect(await ended).toEqual({ kind: 'stopped' });
+  const [then, now] = [early, concatBytes(parts)].map((data) => readSavedPc(source(data), codec).clockNs);
+  expect(now).toBeGreaterThan(then!);
+  await expect(save(pc)).rejects.toMatchObject({ code: 'cancelled' });
+});
+
+test('a machine whose state cannot be written goes on', async () => {
+  const { pc } = await make(INTERPRETER);
+  const ended = pc.machine.run();
+  const before = pc.vcpu.executed;
+  await expect(pc.save(codec, () => Promise.reject(new Error('disk full')), 'end')).rejects.toThrow('disk full');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(pc.vcpu.executed).toBeGreaterThan(before);
+  pc.machine.end({ kind: 'stopped' });
+  expect(await ended).toEqual({ kind: 'stopped' });
+});
+
+describe('a state is refused by another machine', () => {
+  const disk = (sectors: number, identity: string, readOnly = false): BlockBackend => ({
+    sectors,
+    readOnly,
+    read: async () => {},
+    write: async () => {},
+    flush: async () => {},
+    discard: async () => {},
+    identity: async () => identity,
+  });
+  let state: Uint8Array;
+  beforeAll(async () => {
+    const { pc } = await make(INTERPRETER, { disks: [disk(64, 'Monday')] });
+    state = await save(pc);
+  });
+
+  test.each<[string, Partial<PcOptions> & { readonly model?: string }, string]>([
+    ['memory', { memoryBytes: 8 << 20, disks: [disk(64, 'Monday')] }, 'saved with 4 MiB of memory, this one has 8 MiB: leave --memory out'],
+    ['CPU model', { model: 'x86-64-v2', disks: [disk(64, 'Monday')] }, 'saved with CPU model max, this one has x86-64-v2: leave --cpu out'],
+    ['number of disks', { disks: [] }, 'saved with 1 disk, this one has 0: give the same disks'],
+    ['disk size', { disks: [disk(65, 'Monday')] }, 'disk 1: it had 64 sectors when the machine was saved, and has 65'],
+    ['disk access', { disks: [disk(64, 'Monday', true)] }, 'disk 1: it was writable, and is read-only now: leave ,ro out'],
+    ['disk contents', { disks: [disk(64, 'Tuesday')] }, 'disk 1: it has changed since the machine was saved (then Monday, now Tuesday)'],
+    ['device', { debugExit: true, disks: [disk(64, 'Monday')] }, 'saved with other devices (it had no pc-testdev)'],
+  ])('of another %s', async (_what, options, message) => {
+    await expect(make(INTERPRETER, { ...options, from: state })).rejects.toMatchObject({
+      code: 'bad-state',
+      message: expect.stringContaining(`machine.state: `) as string,
+    });
+    await expect(make(INTERPRETER, { ...options, from: state })).rejects.toThrow(message);
+  });
+
+  test('but not by the one that it was', async () => {
+    const { pc } = await make(INTERPRETER, { disks: [disk(64, 'Monday')], from: state });
+    expect(pc.vcpu.registers().rip).toBeGreaterThan(0n);
+  });
+});
+
+test('guest time goes on where it was, and the wall clock is the host’s', async () => {
+  const { pc } = await make(INTERPRETER);
+  run(pc, 5_000_000);
+  const data = await save(pc);
+  expect(readSavedPc(source(data), codec)).toMatchObject({ clockNs: 5_000_000, wallMs: EPOCH + 5 });
+  const { clock } = (await make(INTERPRETER, { from: data, epochMs: EPOCH + 3_600_000 })).pc.machine;
+  expect([clock.now(), clock.epochMs]).toEqual([5_000_000, EPOCH + 3_600_000 - 5]);
+});
