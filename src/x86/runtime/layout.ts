@@ -133,8 +133,8 @@ export const LAZY_B = 0x8a80;
 /** The present period of counting jumps, from bit 16 on, as in notes; bit 31 is clear. */
 export const HEAT_PERIOD = 0x8a88;
 /** While some RAM is still to come from a saved state, RAM_LOW and RAM_HIGH are 0, and these have what they would be; else 0. */
-export const ABSENT_LOW = 0x8a90;
-export const ABSENT_HIGH = 0x8a98;
+export const ABSENT_LOW = 0x8ac0;
+export const ABSENT_HIGH = 0x8ac8;
 export const DROPPED = 0x41000; // 1024 entries
 export const DROPPED_SIZE = 1024;
 /** Guest time in a stretch of execution, as f64: nanoseconds = base + floor((executed - start) * rate). */
