@@ -55,8 +55,6 @@ export class Cpu implements VCpu {
   #kicked = false;
   #halted = false;
   #shutdown = false;
-  /** NMIs are held off until IRET. */
-  nmiBlocked = false;
   /** No interrupt before one more instruction has run: after STI and MOV SS. SDM vol. 3, 6.8.3. */
   shadow = false;
   /** The same for debug exceptions: after MOV SS only. */
@@ -106,7 +104,6 @@ export class Cpu implements VCpu {
   }
 
   reset(): void {
-    this.nmiBlocked = false;
     this.shadow = false;
     this.debugShadow = false;
     this.trap = false;
@@ -359,6 +356,15 @@ export class Cpu implements VCpu {
     this.state.setU32(L.FAULT_VECTOR, vector);
     this.state.setU32(L.FAULT_ERROR, error);
     return false;
+  }
+
+  /** NMIs are held off until IRET. */
+  get nmiBlocked(): boolean {
+    return this.state.u32(L.NMI_BLOCKED) !== 0;
+  }
+
+  set nmiBlocked(value: boolean) {
+    this.state.setU32(L.NMI_BLOCKED, value ? 1 : 0);
   }
 
   get cpl(): number {

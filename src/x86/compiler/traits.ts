@@ -30,7 +30,7 @@ const INTERPRETED: ReadonlySet<string> = new Set(
   (
     'slowRead slowWrite commit effectiveAddress linearAddress stackAddress legacyTarget addressMask writeAddressSized segmented displacedAddress ' +
     'flushTlbNonGlobal bulkMovs bulkStos bulkLods bulkCmps bulkScas gatherAddress x87StoreEnvironment x87LoadEnvironment x87Save x87Restore ' +
-    'areaAligned fxsave fxrstor xsave xrstor'
+    'areaAligned fxsave fxrstor xsave xrstor interruptReturn'
   ).split(' '),
 );
 

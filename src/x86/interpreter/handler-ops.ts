@@ -4,7 +4,7 @@
  */
 import { Ops, type Callees, type Variant } from '../ops.ts';
 import type { Operand } from '../isa/encoding.ts';
-import { TF } from '../flags.ts';
+import { RF, TF } from '../flags.ts';
 import * as L from '../runtime/layout.ts';
 import type { FunctionBuilder, Node } from '../wasm/ir.ts';
 
@@ -210,7 +210,7 @@ export class HandlerOps extends Ops {
   }
 
   #check(next: Node): void {
-    const trap = this.b.op('i32.and', this.state32(L.RFLAGS), this.b.i32(TF));
+    const trap = this.b.op('i32.and', this.state32(L.RFLAGS), this.b.i32(TF | RF));
     this.b.if(this.b.op('i32.or', this.state32(L.PENDING), trap), () => this.#tail('exitTo', next, this.b.i32(L.EXIT_CHECK)));
   }
 

@@ -24,6 +24,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   flushTlbNonGlobal: { params: [], results: [] },
   refind: { params: ['i64'], results: ['i32'] },
   crossing: { params: ['i32'], results: ['i32'] },
+  interruptReturn: { params: [], results: ['i32'] },
   timeStamp: { params: ['i32'], results: ['i64'] },
   legacyTarget: { params: ['i64', 'i32'], results: ['i64'] },
   addressMask: { params: ['i32'], results: ['i64'] },

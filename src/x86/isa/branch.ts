@@ -1,6 +1,7 @@
 /** Transfers of control within a code segment; far ones are system routines. SDM vol. 2. */
 import { CONDITIONS } from '../flags.ts';
 import { RCX, RSP, type Ops } from '../ops.ts';
+import * as L from '../runtime/layout.ts';
 import { row, type Row, type Semantics } from './row.ts';
 
 const hex = (n: number): string => n.toString(16).toUpperCase().padStart(2, '0');
@@ -25,6 +26,14 @@ function loop(more: (o: Ops) => ReturnType<Ops['condition']> | undefined): Seman
 /** The target outside 64-bit code is cut to the operand size. */
 function target(o: Ops): ReturnType<Ops['get']> {
   return o.codeAddress(o.get(0));
+}
+
+/** IRETQ between 64-bit code at CPL 0 and that or the user's is done in the runtime; everything else by the system routine. */
+function interruptReturn(o: Ops): void {
+  if (o.size !== 64) return o.system();
+  o.if(o.b.op('i32.eqz', o.b.call(o.callees['interruptReturn']!)), () => o.system());
+  o.unpackFlags(o.state32(L.TRANSFER + 8));
+  o.jumpWithCheck(o.state64(L.TRANSFER));
 }
 
 export const BRANCH: readonly Row[] = [
@@ -67,7 +76,7 @@ export const BRANCH: readonly Row[] = [
   row('callf', 'FF /3 mem: Mp', 'callFarIndirect', { ends: true, sized: true }),
   row('jmpf', 'FF /5 mem: Mp', 'jumpFarIndirect', { ends: true, sized: true }),
   row('retf', ['CB:', 'CA: Iw'], 'returnFar', { ends: true, sized: true }),
-  row('iret', 'CF:', 'interruptReturn', { ends: true, sized: true }),
+  row('iret', 'CF:', interruptReturn, { ends: true, sized: true, routine: 'interruptReturn' }),
   row('int3', 'CC:', 'breakpoint', { ends: true }),
   row('int1', 'F1:', 'debugTrap', { ends: true }),
   row('int', 'CD: Ib', 'softwareInterrupt', { ends: true }),

@@ -12,6 +12,7 @@ export * from './flags';
 export * from './address';
 export * from './bulk';
 export * from './divide';
+export * from './iret';
 export * from './aes';
 export * from './crc';
 export * from './sha';

@@ -88,6 +88,8 @@ export const MXCSR = 0x82a8;
 export const SSE_FAULT = 0x82ac;
 /** Which of DR0…DR3 the instruction has accessed, one bit each. */
 export const WATCH_HITS = 0x82b0;
+/** NMIs are held off until IRET. */
+export const NMI_BLOCKED = 0x82b4;
 /** PAE paging: the four page-directory-pointer entries, as loaded with CR3. 8 bytes each. */
 export const PDPTES = 0x82c0;
 /** IA32_SPEC_CTRL */

@@ -7,14 +7,13 @@ import * as L from '../runtime/layout.ts';
 /** Everything of the state block that is architectural or part of an instruction boundary; TLB bases are derived. */
 const SIZE = L.RAM_LOW - L.STATE;
 
-const cpuState = defineState('x86-cpu', 1, {
+const cpuState = defineState('x86-cpu', 2, {
   block: bytes(SIZE),
   next: bytes(8),
   executed: count(),
   halted: bool(),
   shadow: bool(),
   debugShadow: bool(),
-  nmiBlocked: bool(),
 });
 
 export function saveCpu(cpu: Cpu): unknown {
@@ -28,7 +27,6 @@ export function saveCpu(cpu: Cpu): unknown {
     halted: cpu.halted,
     shadow: cpu.shadow,
     debugShadow: cpu.debugShadow,
-    nmiBlocked: cpu.nmiBlocked,
   });
 }
 
@@ -48,6 +46,5 @@ export function restoreCpu(cpu: Cpu, data: unknown): void {
   cpu.shadow = saved.shadow;
   cpu.debugShadow = saved.debugShadow;
   cpu.trap = false;
-  cpu.nmiBlocked = saved.nmiBlocked;
   cpu.updateMode();
 }
