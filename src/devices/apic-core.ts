@@ -4,8 +4,8 @@ import { DELIVERY_NMI, DELIVERY_STARTUP } from '../machine/apic.ts';
 import type { ApicBus, ApicMessage } from '../machine/apic.ts';
 import type { GuestClock } from '../machine/clock.ts';
 import type { Device } from '../machine/device.ts';
+import { localApicState, type LocalApicState } from '../machine/interrupt-state.ts';
 import type { IrqLine } from '../machine/irq.ts';
-import type { StateOf } from '../machine/state.ts';
 import {
   APR,
   CURRENT_COUNT,
@@ -40,7 +40,6 @@ import {
   TPR,
   VERSION,
   VERSION_VALUE,
-  localApicState,
 } from './apic-registers.ts';
 import { ApicTimer, LVT_MASKED } from './apic-timer.ts';
 import { hasVector, highestVector, putVector } from './interrupt-bits.ts';
@@ -72,7 +71,7 @@ export interface LocalApicOptions {
 }
 
 /** Priorities, pins, messages and registers, without the ways to reach them. */
-export class ApicCore implements Device<StateOf<typeof localApicState>> {
+export class ApicCore implements Device<LocalApicState> {
   readonly schema = localApicState;
   readonly state = localApicState.create();
   readonly id: number;

@@ -1,6 +1,5 @@
-/** State, register numbers and bits of the local APIC. SDM vol. 3, tables 11-1 and 11-6. */
-import { array, bool, count, defineState, u32, u8 } from '../machine/state.ts';
-import { apicTimerFields, LVT_MASKED } from './apic-timer.ts';
+/** Register numbers and bits of the local APIC. SDM vol. 3, tables 11-1 and 11-6. */
+
 /** Register numbers: the MMIO offset divided by 16, and the x2APIC MSR less 0x800. */
 export const ID = 0x02;
 export const VERSION = 0x03;
@@ -58,30 +57,3 @@ export const WRITABLE: Readonly<Record<number, number>> = {
 export const ICR_WRITABLE = 0x000c_cfff;
 /** Delivery status and remote IRR: what software writes there is ignored, also in x2APIC mode. SDM vol. 3, figure 11-8. */
 export const LVT_READ_ONLY = (1 << 12) | LVT_REMOTE_IRR;
-
-export const APIC_DEFAULT_BASE = 0xfee0_0000;
-
-export const localApicState = defineState('local-apic', 1, {
-  base: count(APIC_DEFAULT_BASE),
-  enabled: bool(true),
-  x2apic: bool(),
-  tpr: u8(),
-  ldr: u32(),
-  dfr: u32(0xffff_ffff),
-  svr: u32(0xff),
-  isr: array(8, u32()),
-  tmr: array(8, u32()),
-  irr: array(8, u32()),
-  /** What the ESR shows, and what it will show after the next write to it. */
-  esr: u32(),
-  errors: u32(),
-  icrLow: u32(),
-  icrHigh: u32(),
-  /** LVT entries from `LVT_THERMAL` to `LVT_ERROR`. */
-  lvt: array(5, u32(LVT_MASKED)),
-  /** Levels of the two pins. */
-  lint: array(2, bool()),
-  /** An ExtINT message has arrived and was not acknowledged. */
-  extInt: bool(),
-  ...apicTimerFields,
-});

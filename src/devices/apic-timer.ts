@@ -1,6 +1,6 @@
 /** The timer of a local APIC: one-shot, periodic and TSC-deadline. SDM vol. 3, 11.5.4. */
 import type { GuestClock, Timer } from '../machine/clock.ts';
-import { count, u32, u64 } from '../machine/state.ts';
+import { type LocalApicState, timerDivisor } from '../machine/interrupt-state.ts';
 import { ticksAt, timeOfTick } from '../machine/ticks.ts';
 
 export const LVT_MASKED = 1 << 16;
@@ -11,28 +11,8 @@ const TIMER_TSC_DEADLINE = 2 << 17;
 /** A guest may ask for a shorter period; it gets one interrupt for all periods that fit into this. */
 const MIN_PERIOD_NS = 10_000;
 
-export const apicTimerFields = {
-  lvtTimer: u32(LVT_MASKED),
-  initialCount: u32(),
-  divideConfiguration: u32(),
-  /** Tick of the timer's input clock at which the current period began. */
-  periodStart: count(),
-  /** Guest time of the next interrupt of a counting timer. */
-  expiryNs: count(Infinity),
-  tscDeadline: u64(),
-};
-
-interface ApicTimerState {
-  lvtTimer: number;
-  initialCount: number;
-  divideConfiguration: number;
-  periodStart: number;
-  expiryNs: number;
-  tscDeadline: bigint;
-}
-
 export class ApicTimer {
-  readonly #state: ApicTimerState;
+  readonly #state: LocalApicState;
   readonly #clock: GuestClock;
   readonly #tscHz: number;
   readonly #inputHz: number;
@@ -40,7 +20,7 @@ export class ApicTimer {
   readonly #timer: Timer;
 
   /** @param fire called when the timer expires and is not masked */
-  constructor(state: ApicTimerState, clock: GuestClock, tscHz: number, inputHz: number, fire: () => void) {
+  constructor(state: LocalApicState, clock: GuestClock, tscHz: number, inputHz: number, fire: () => void) {
     this.#state = state;
     this.#clock = clock;
     this.#tscHz = tscHz;
@@ -125,10 +105,8 @@ export class ApicTimer {
     return (this.#state.lvtTimer & TIMER_MODE) === TIMER_TSC_DEADLINE;
   }
 
-  /** Bits 0, 1 and 3: 000 divides by 2 … 110 by 128, 111 by 1. */
   get #divisor(): number {
-    const { divideConfiguration: d } = this.#state;
-    return 1 << (((d & 3) + ((d & 8) >> 1) + 1) & 7);
+    return timerDivisor(this.#state.divideConfiguration);
   }
 
   /** In input ticks. */

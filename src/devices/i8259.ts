@@ -4,9 +4,8 @@
  */
 import type { BusDevice } from '../machine/bus.ts';
 import type { Device } from '../machine/device.ts';
+import { i8259State, type I8259State } from '../machine/interrupt-state.ts';
 import type { IrqLine } from '../machine/irq.ts';
-import { bool, defineState, u8 } from '../machine/state.ts';
-import type { StateOf } from '../machine/state.ts';
 import { BytePort, BytePorts } from './byte-ports.ts';
 
 const CASCADE_PIN = 2;
@@ -26,32 +25,13 @@ const WAIT_ICW2 = 1;
 const WAIT_ICW3 = 2;
 const WAIT_ICW4 = 3;
 
-export const i8259State = defineState('i8259', 1, {
-  irr: u8(),
-  imr: u8(),
-  isr: u8(),
-  elcr: u8(),
-  /** Levels of the inputs. */
-  inputs: u8(),
-  /** The pin with the highest priority. */
-  highest: u8(),
-  vectorBase: u8(),
-  icw1: u8(),
-  icw4: u8(),
-  step: u8(),
-  rotateOnAutoEoi: bool(),
-  specialMask: bool(),
-  poll: bool(),
-  readIsr: bool(),
-});
-
 export interface I8259Options {
   readonly int: IrqLine;
   /** The chip whose INT is this one's IR2: given for the master only. */
   readonly slave?: I8259;
 }
 
-export class I8259 extends BytePorts implements Device<StateOf<typeof i8259State>> {
+export class I8259 extends BytePorts implements Device<I8259State> {
   readonly schema = i8259State;
   readonly state = i8259State.create();
   /** Inputs IR0 to IR7. */

@@ -4,11 +4,9 @@ import { destination8 } from '../machine/apic.ts';
 import type { ApicBus } from '../machine/apic.ts';
 import type { BusDevice, Width } from '../machine/bus.ts';
 import type { Device } from '../machine/device.ts';
+import { IOAPIC_PINS as PINS, ioapicState, type IoApicState } from '../machine/interrupt-state.ts';
 import type { IrqLine } from '../machine/irq.ts';
-import { array, bool, defineState, struct, u32, u8 } from '../machine/state.ts';
-import type { StateOf } from '../machine/state.ts';
 
-const PINS = 24;
 const IOREGSEL = 0x00;
 const IOWIN = 0x10;
 const EOIR = 0x40;
@@ -25,13 +23,7 @@ const LOGICAL = 1 << 11;
 /** Without delivery status (12) and remote IRR (14), which are read-only. */
 const LOW_WRITABLE = 0x1_afff;
 
-export const ioapicState = defineState('ioapic', 1, {
-  select: u8(),
-  id: u32(),
-  pins: array(PINS, struct({ low: u32(MASKED), high: u32(), level: bool() })),
-});
-
-export class IoApic implements Device<StateOf<typeof ioapicState>>, BusDevice {
+export class IoApic implements Device<IoApicState>, BusDevice {
   readonly schema = ioapicState;
   readonly state = ioapicState.create();
   /** Inputs; high is asserted, whatever polarity the guest programs. */
