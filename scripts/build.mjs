@@ -75,6 +75,18 @@ export async function build(force = false) {
   const { build: bundle } = await import('esbuild');
   await buildPage(bundle);
   if (existsSync(runtime)) await buildHandlers(bundle);
+  // What a vCPU of KVM's has as a thread of its own.
+  await bundle({
+    absWorkingDir: root,
+    entryPoints: ['src/node/kvm/vcpu-thread.ts'],
+    outfile: join(root, 'dist/vcpu-thread.js'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    packages: 'external',
+    logLevel: 'warning',
+  });
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   // The command line comes last: it is what says that all is up to date. Packages stay outside, as npm installed them.
   await bundle({

@@ -1,11 +1,10 @@
 /** The timer of a local APIC: one-shot, periodic and TSC-deadline. SDM vol. 3, 11.5.4. */
 import type { GuestClock, Timer } from '../machine/clock.ts';
-import { type LocalApicState, timerDivisor } from '../machine/interrupt-state.ts';
+import { isPeriodic, type LocalApicState, timerCount, timerDivisor } from '../machine/interrupt-state.ts';
 import { ticksAt, timeOfTick } from '../machine/ticks.ts';
 
 export const LVT_MASKED = 1 << 16;
 const TIMER_MODE = 3 << 17;
-const TIMER_PERIODIC = 1 << 17;
 const TIMER_TSC_DEADLINE = 2 << 17;
 
 /** A guest may ask for a shorter period; it gets one interrupt for all periods that fit into this. */
@@ -63,10 +62,7 @@ export class ApicTimer {
   }
 
   get currentCount(): number {
-    const { initialCount, periodStart, expiryNs } = this.#state;
-    if (initialCount === 0 || expiryNs === Infinity) return 0;
-    const elapsed = Math.floor((this.#now() - periodStart) / this.#divisor);
-    return this.#periodic ? initialCount - (elapsed % initialCount) : Math.max(0, initialCount - elapsed);
+    return timerCount(this.#state, this.#now());
   }
 
   get tscDeadline(): bigint {
@@ -98,7 +94,7 @@ export class ApicTimer {
   }
 
   get #periodic(): boolean {
-    return (this.#state.lvtTimer & TIMER_MODE) === TIMER_PERIODIC;
+    return isPeriodic(this.#state);
   }
 
   get #deadlineMode(): boolean {

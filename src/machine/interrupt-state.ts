@@ -76,3 +76,15 @@ export type LocalApicState = StateOf<typeof localApicState>;
 /** The divider of a local APIC's timer: bits 0, 1 and 3; 000 divides by 2 … 110 by 128, 111 by 1. SDM vol. 3, 11.5.4. */
 export const timerDivisor = (divideConfiguration: number): number =>
   1 << (((divideConfiguration & 3) + ((divideConfiguration & 8) >> 1) + 1) & 7);
+
+const TIMER_MODE = 3 << 17;
+const TIMER_PERIODIC = 1 << 17;
+export const isPeriodic = (state: LocalApicState): boolean => (state.lvtTimer & TIMER_MODE) === TIMER_PERIODIC;
+
+/** What a local APIC's timer shows as its current count at a tick of its input clock. */
+export function timerCount(state: LocalApicState, tick: number): number {
+  const { initialCount, periodStart, expiryNs } = state;
+  if (initialCount === 0 || expiryNs === Infinity) return 0;
+  const elapsed = Math.floor((tick - periodStart) / timerDivisor(state.divideConfiguration));
+  return isPeriodic(state) ? initialCount - (elapsed % initialCount) : Math.max(0, initialCount - elapsed);
+}

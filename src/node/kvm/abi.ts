@@ -19,6 +19,15 @@ export const KVM_SET_USER_MEMORY_REGION = 0x4020ae46;
 export const KVM_SET_TSS_ADDR = 0xae47;
 export const KVM_SET_IDENTITY_MAP_ADDR = 0x4008ae48;
 export const KVM_ENABLE_CAP = 0x4068aea3;
+export const KVM_GET_DIRTY_LOG = 0x4010ae42;
+export const KVM_CREATE_IRQCHIP = 0xae60;
+export const KVM_IRQ_LINE = 0x4008ae61;
+export const KVM_GET_IRQCHIP = 0xc208ae62;
+export const KVM_SET_IRQCHIP = 0x8208ae63;
+export const KVM_SET_GSI_ROUTING = 0x4008ae6a;
+export const KVM_IRQFD = 0x4020ae76;
+export const KVM_IOEVENTFD = 0x4040ae79;
+export const KVM_SIGNAL_MSI = 0x4020aea5;
 
 // A virtual processor
 export const KVM_RUN = 0xae80;
@@ -32,6 +41,10 @@ export const KVM_SET_MSRS = 0x4008ae89;
 export const KVM_SET_SIGNAL_MASK = 0x4004ae8b;
 export const KVM_SET_CPUID2 = 0x4008ae90;
 export const KVM_NMI = 0xae9a;
+export const KVM_GET_LAPIC = 0x8400ae8e;
+export const KVM_SET_LAPIC = 0x4400ae8f;
+export const KVM_GET_MP_STATE = 0x8004ae98;
+export const KVM_SET_MP_STATE = 0x4004ae99;
 export const KVM_GET_VCPU_EVENTS = 0x8040ae9f;
 export const KVM_SET_VCPU_EVENTS = 0x4040aea0;
 export const KVM_GET_DEBUGREGS = 0x8080aea1;
@@ -41,12 +54,19 @@ export const KVM_SET_XSAVE = 0x5000aea5;
 export const KVM_GET_XCRS = 0x8188aea6;
 export const KVM_SET_XCRS = 0x4188aea7;
 
+export const KVM_CAP_IRQCHIP = 0;
 export const KVM_CAP_USER_MEMORY = 3;
+export const KVM_CAP_MP_STATE = 14;
 export const KVM_CAP_USER_NMI = 22;
+export const KVM_CAP_IRQ_ROUTING = 25;
+export const KVM_CAP_IRQFD = 32;
+export const KVM_CAP_IOEVENTFD = 36;
 export const KVM_CAP_VCPU_EVENTS = 41;
 export const KVM_CAP_DEBUGREGS = 50;
 export const KVM_CAP_XSAVE = 55;
 export const KVM_CAP_XCRS = 56;
+export const KVM_CAP_TSC_DEADLINE_TIMER = 72;
+export const KVM_CAP_SIGNAL_MSI = 77;
 export const KVM_CAP_IMMEDIATE_EXIT = 136;
 export const KVM_CAP_EXIT_ON_EMULATION_FAILURE = 204;
 
@@ -83,6 +103,19 @@ export const RUN = {
   instructionSize: 48,
   instructionBytes: 49,
 } as const;
+
+/** struct kvm_irqchip: which chip, then its state. */
+export const KVM_IRQCHIP_BYTES = 0x208;
+export const KVM_IRQCHIP_STATE = 8;
+export const KVM_IRQCHIP_PIC_MASTER = 0;
+export const KVM_IRQCHIP_PIC_SLAVE = 1;
+export const KVM_IRQCHIP_IOAPIC = 2;
+export const KVM_LAPIC_BYTES = 0x400;
+
+/** enum of KVM_GET_MP_STATE. */
+export const KVM_MP_STATE_RUNNABLE = 0;
+export const KVM_MP_STATE_UNINITIALIZED = 1;
+export const KVM_MP_STATE_HALTED = 3;
 
 export const KVM_REGS_BYTES = 0x90;
 export const KVM_SREGS_BYTES = 0x138;

@@ -1,14 +1,27 @@
 /** The accelerator that is Linux's: guest code runs on the host's processor. */
 import type { Disposable } from '../../base/disposable.ts';
-import type { Accelerator, VCpuHost } from '../../machine/vcpu.ts';
+import type { Accelerator, VCpu, VCpuHost } from '../../machine/vcpu.ts';
+import { KernelChips } from './chips.ts';
 import { guestCpuid } from './cpuid.ts';
 import type { Native } from './native.ts';
+import { Processors } from './processors.ts';
 import { KvmSystem, KvmVm } from './system.ts';
+import { type ThreadProgram, ThreadedVCpu } from './threaded-vcpu.ts';
 import { KvmVCpu } from './vcpu.ts';
+
+/** A machine whose interrupt controllers are the host's kernel's. */
+export interface KernelMachine {
+  readonly vm: KvmVm;
+  readonly chips: KernelChips;
+  /** All of them, as the one that the machine runs. */
+  readonly processors: Processors;
+  readonly vcpus: readonly ThreadedVCpu[];
+}
 
 export class KvmAccelerator implements Accelerator, Disposable {
   readonly name = 'kvm';
   readonly reservedBytes: number;
+  readonly native: Native;
   readonly #system: KvmSystem;
   readonly #completer: Accelerator | undefined;
   readonly #parts: Disposable[] = [];
@@ -18,21 +31,45 @@ export class KvmAccelerator implements Accelerator, Disposable {
    * @param completer executes what this host's KVM says it cannot
    */
   constructor(native: Native, completer?: Accelerator) {
+    this.native = native;
     this.#system = new KvmSystem(native);
     this.#completer = completer;
     this.reservedBytes = completer?.reservedBytes ?? 0;
   }
 
+  readonly #complete = (host: VCpuHost): VCpu | undefined => this.#completer?.createVCpu(host);
+
   /** On the calling thread, which is the one that may run it. */
   createVCpu(host: VCpuHost): KvmVCpu {
     const vm = new KvmVm(this.#system, host.memory);
     this.#parts.push(vm);
-    const vcpu = new KvmVCpu(vm, host, 0, guestCpuid(this.#system), () => this.#completer?.createVCpu(host));
+    const cpuid = guestCpuid(this.#system, { kernelChips: false, id: 0, processors: 1 });
+    const vcpu = new KvmVCpu({ vm, host, id: 0, cpuid, completer: () => this.#complete(host) });
     this.#parts.push(vcpu);
     return vcpu;
   }
 
-  /** Ends the virtual machines it has made. None of their vCPUs may be running. */
+  /**
+   * With interrupt controllers in the host's kernel, and a thread for each processor.
+   * @param wake called from the event loop when there is something for `run` to do
+   */
+  createKernelMachine(host: VCpuHost, processors: number, program: ThreadProgram, wake: () => void): KernelMachine {
+    const vm = new KvmVm(this.#system, host.memory);
+    this.#parts.push(vm);
+    const chips = new KernelChips(vm);
+    const shared = new Int32Array(new SharedArrayBuffer(8));
+    const vcpus = Array.from({ length: processors }, (_, id) => {
+      const cpuid = guestCpuid(this.#system, { kernelChips: true, id, processors });
+      const vcpu = new ThreadedVCpu({ vm, host, id, cpuid, completer: () => this.#complete(host), program, shared, wake });
+      this.#parts.push(vcpu);
+      return vcpu;
+    });
+    const all = new Processors(vcpus as [ThreadedVCpu], shared);
+    this.#parts.push(all);
+    return { vm, chips, processors: all, vcpus };
+  }
+
+  /** Ends the virtual machines it has made. */
   dispose(): void {
     for (const part of this.#parts.splice(0).toReversed()) part.dispose();
     this.#system.dispose();

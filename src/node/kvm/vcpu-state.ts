@@ -18,22 +18,30 @@ const PARTS = [
   { name: 'xsave', get: K.KVM_GET_XSAVE, set: K.KVM_SET_XSAVE, bytes: K.KVM_XSAVE_BYTES },
   { name: 'debugregs', get: K.KVM_GET_DEBUGREGS, set: K.KVM_SET_DEBUGREGS, bytes: K.KVM_DEBUGREGS_BYTES },
   { name: 'events', get: K.KVM_GET_VCPU_EVENTS, set: K.KVM_SET_VCPU_EVENTS, bytes: K.KVM_VCPU_EVENTS_BYTES },
+  { name: 'mpState', get: K.KVM_GET_MP_STATE, set: K.KVM_SET_MP_STATE, bytes: 4 },
 ] as const satisfies readonly Part[];
 
+/** What only a vCPU with KVM's local APIC has; it belongs to that device, and is no part of the processor's raw state. */
+const LAPIC = { name: 'lapic', get: K.KVM_GET_LAPIC, set: K.KVM_SET_LAPIC, bytes: K.KVM_LAPIC_BYTES } as const satisfies Part;
+
 type PartName = (typeof PARTS)[number]['name'];
+
+function partOf(name: PartName | 'lapic'): Part {
+  return name === 'lapic' ? LAPIC : PARTS.find((one) => one.name === name)!;
+}
 
 /** Bytes of each structure, and the MSRs by index. */
 export type RawState = Record<PartName, Uint8Array> & { readonly msrs: ReadonlyMap<number, bigint> };
 
-export function getPart(native: Native, fd: number, name: PartName): DataView {
-  const part = PARTS.find((one) => one.name === name)!;
+export function getPart(native: Native, fd: number, name: PartName | 'lapic'): DataView {
+  const part = partOf(name);
   const data = new Uint8Array(part.bytes);
   checked(native.ioctlData(fd, part.get, data), `getting ${name}`);
   return new DataView(data.buffer);
 }
 
-export function setPart(native: Native, fd: number, name: PartName, data: DataView): void {
-  const part = PARTS.find((one) => one.name === name)!;
+export function setPart(native: Native, fd: number, name: PartName | 'lapic', data: DataView): void {
+  const part = partOf(name);
   checked(native.ioctlData(fd, part.set, new Uint8Array(data.buffer, data.byteOffset, part.bytes)), `setting ${name}`);
 }
 

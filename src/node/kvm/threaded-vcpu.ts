@@ -1,0 +1,154 @@
+/**
+ * A vCPU with a thread of its own, for interrupt controllers in the host's kernel: HLT, timers and interrupts between
+ * processors do not leave it. The thread only enters KVM_RUN. Everything else is done here, on the machine's own
+ * thread, while the vCPU's thread waits.
+ */
+import { Worker } from 'node:worker_threads';
+import { VmError } from '../../base/errors.ts';
+import type { ProcessorState } from '../../machine/processor-state.ts';
+import type { Exit, Registers } from '../../machine/vcpu.ts';
+import * as K from './abi.ts';
+import { signalThread } from './run-signal.ts';
+import { END, MAIN, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
+import { checked } from './system.ts';
+import { VCpuBase, type VCpuParts } from './vcpu-base.ts';
+import { getPart, setPart } from './vcpu-state.ts';
+
+const { RUN } = K;
+/** In the page of a local APIC's registers. */
+const TPR = 0x80;
+/** A thread that does not come out of KVM_RUN that long after a kick gets another. */
+const PATIENCE_MS = 100;
+
+/** The program of `vcpu-thread.ts`, as a Worker takes it. */
+export type ThreadProgram = { readonly url: URL } | { readonly code: string };
+
+export interface ThreadedParts extends VCpuParts {
+  readonly program: ThreadProgram;
+  /** Words that all vCPUs of the machine share: thread-words.ts. */
+  readonly shared: Int32Array<SharedArrayBuffer>;
+  /** Called from the event loop when a vCPU has come out while the machine's thread was asleep. */
+  readonly wake: () => void;
+}
+
+export class ThreadedVCpu extends VCpuBase {
+  readonly #words: Int32Array<ArrayBufferLike>;
+  /** An exit that has not been served yet. */
+  #entered = false;
+
+  constructor(parts: ThreadedParts) {
+    super(parts);
+    this.#words = new Int32Array(this.page.memory.buffer);
+    const { program, shared, wake } = parts;
+    const workerData: ThreadData = { fd: this.fd, pid: process.pid, memory: this.page.memory, shared };
+    // Its heap holds koffi and nothing else.
+    const resourceLimits = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 };
+    const worker =
+      'url' in program
+        ? new Worker(program.url, { workerData, resourceLimits })
+        : new Worker(program.code, { eval: true, workerData, resourceLimits });
+    worker.on('message', wake);
+    worker.unref();
+  }
+
+  /** Whether its thread is out, with an exit to serve. */
+  get isOut(): boolean {
+    return this.#entered && Atomics.load(this.#words, OWNER) === MAIN;
+  }
+
+  get isRunning(): boolean {
+    return Atomics.load(this.#words, OWNER) === THREAD;
+  }
+
+  /** Lets the guest go on. Only when the vCPU is out. */
+  enter(): void {
+    this.#entered = true;
+    Atomics.store(this.#words, OWNER, THREAD);
+    Atomics.notify(this.#words, OWNER);
+  }
+
+  /** Serves the exit of a vCPU that is out; answers what the machine's loop has to be told. */
+  serveExit(): Exit | undefined {
+    this.#entered = false;
+    const result = Atomics.load(this.#words, RESULT);
+    if (result < 0) {
+      this.count(K.KVM_EXIT_INTR);
+      this.unfinished = false;
+      if (result === -K.EINTR || result === -K.EAGAIN) return undefined;
+      throw new VmError('host-io', `KVM_RUN failed with error ${-result}`);
+    }
+    return this.serve(this.data.getUint32(RUN.exitReason, true));
+  }
+
+  /** Calls its thread out of KVM_RUN. */
+  kickOut(): void {
+    Atomics.store(this.#words, REQUEST, 1);
+    const tid = Atomics.load(this.#words, TID);
+    if (tid !== 0) signalThread(this.native, { pid: process.pid, tid });
+  }
+
+  /** Returns when its thread is out of KVM_RUN; an exit that it comes with waits to be served. */
+  halt(): void {
+    while (this.isRunning) {
+      this.kickOut();
+      Atomics.wait(this.#words, OWNER, THREAD, PATIENCE_MS);
+    }
+    Atomics.store(this.#words, REQUEST, 0);
+  }
+
+  protected settle(): void {
+    this.halt();
+    this.data.setUint8(RUN.immediateExit, 1);
+    for (;;) {
+      if (this.isOut) this.serveExit();
+      if (!this.unfinished) break;
+      this.enter();
+      while (this.isRunning) Atomics.wait(this.#words, OWNER, THREAD, PATIENCE_MS);
+    }
+    this.data.setUint8(RUN.immediateExit, 0);
+  }
+
+  nmi(): void {
+    checked(this.native.ioctl(this.fd, K.KVM_NMI, 0), 'KVM_NMI');
+  }
+
+  get mpState(): number {
+    return getPart(this.native, this.fd, 'mpState').getUint32(0, true);
+  }
+
+  set mpState(value: number) {
+    const data = new DataView(new ArrayBuffer(4));
+    data.setUint32(0, value, true);
+    setPart(this.native, this.fd, 'mpState', data);
+  }
+
+  protected get halted(): boolean {
+    return this.mpState === K.KVM_MP_STATE_HALTED;
+  }
+
+  /** KVM_SET_SREGS takes the task priority from CR8, which has its upper half only. */
+  #keepingPriority(work: () => void): void {
+    const page = getPart(this.native, this.fd, 'lapic');
+    work();
+    if (page.getUint32(TPR, true) & 0xf) setPart(this.native, this.fd, 'lapic', page);
+  }
+
+  override setRegisters(registers: Partial<Registers>): void {
+    this.settle();
+    this.#keepingPriority(() => super.setRegisters(registers));
+  }
+
+  protected override adopt(state: ProcessorState): void {
+    this.#keepingPriority(() => super.adopt(state));
+    this.mpState = state.halted ? K.KVM_MP_STATE_HALTED : K.KVM_MP_STATE_RUNNABLE;
+  }
+
+  protected release(): void {
+    this.halt();
+    const tid = Atomics.load(this.#words, TID);
+    Atomics.store(this.#words, OWNER, END);
+    Atomics.notify(this.#words, OWNER);
+    // One that has not begun finds the word when it does.
+    if (tid !== 0) while (Atomics.load(this.#words, OWNER) !== OVER) Atomics.wait(this.#words, OWNER, END, PATIENCE_MS);
+  }
+}

@@ -1,0 +1,36 @@
+/** The thread of one vCPU: enters KVM_RUN when it is told to, and says when it is out. It has the vCPU's file descriptor, and no more. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { KVM_RUN, KVM_SET_SIGNAL_MASK, EINTR } from './abi.ts';
+import { koffiNative } from './koffi.ts';
+import { RunSignal } from './run-signal.ts';
+import { ASLEEP, BELL, END, MAIN, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
+
+async function live({ fd, pid, memory, shared }: ThreadData): Promise<void> {
+  const native = await koffiNative();
+  const words = new Int32Array(memory.buffer);
+  const signal = new RunSignal(native, pid);
+  native.ioctlData(fd, KVM_SET_SIGNAL_MASK, signal.mask);
+  Atomics.store(words, TID, signal.thread.tid);
+  for (;;) {
+    const owner = Atomics.load(words, OWNER);
+    if (owner === END) break;
+    if (owner !== THREAD) {
+      Atomics.wait(words, OWNER, owner);
+      continue;
+    }
+    // Whoever kicks sets the word before it sends the signal: with the word seen, the signal may be forgotten.
+    const result = Atomics.exchange(words, REQUEST, 0) ? -EINTR : native.ioctl(fd, KVM_RUN, 0);
+    if (result === -EINTR) signal.drain();
+    Atomics.store(words, RESULT, result);
+    // An end that was asked for meanwhile stays.
+    Atomics.compareExchange(words, OWNER, THREAD, MAIN);
+    Atomics.add(shared, BELL, 1);
+    Atomics.notify(shared, BELL);
+    if (Atomics.exchange(shared, ASLEEP, 0)) parentPort!.postMessage(undefined, []);
+  }
+  signal.dispose();
+  Atomics.store(words, OWNER, OVER);
+  Atomics.notify(words, OWNER);
+}
+
+void live(workerData as ThreadData);
