@@ -19,7 +19,6 @@ export const KVM_SET_USER_MEMORY_REGION = 0x4020ae46;
 export const KVM_SET_TSS_ADDR = 0xae47;
 export const KVM_SET_IDENTITY_MAP_ADDR = 0x4008ae48;
 export const KVM_ENABLE_CAP = 0x4068aea3;
-export const KVM_GET_DIRTY_LOG = 0x4010ae42;
 export const KVM_CREATE_IRQCHIP = 0xae60;
 export const KVM_IRQ_LINE = 0x4008ae61;
 export const KVM_GET_IRQCHIP = 0xc208ae62;

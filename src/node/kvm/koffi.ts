@@ -20,5 +20,16 @@ export async function koffiNative(): Promise<Native> {
       return result(Number(syscall(number, ...rest)));
     },
     address: (view) => koffi.address(view),
+    watch(fd, callback) {
+      const handle = koffi.node.poll(fd, { readable: true }, callback);
+      handle.unref();
+      let open = true;
+      return {
+        dispose() {
+          if (open) handle.close();
+          open = false;
+        },
+      };
+    },
   };
 }

@@ -1,3 +1,5 @@
+import type { Disposable } from '../../base/disposable.ts';
+
 /**
  * What KVM needs of the operating system and Node does not have. Another way to call C (an addon, `node:ffi`) has to
  * provide this and nothing else. Nothing throws: results are the kernel's, a negative one is minus the error number.
@@ -10,4 +12,6 @@ export interface Native {
   syscall(number: number, ...args: (number | bigint)[]): number;
   /** Where a view's bytes are. The caller keeps the view for as long as the address is used. */
   address(view: ArrayBufferView): bigint;
+  /** Calls back from the event loop while the descriptor has something to read, until disposed of. Keeps no process alive. */
+  watch(fd: number, callback: () => void): Disposable;
 }
