@@ -14,7 +14,7 @@ import type { TerminalSize } from '../platform/terminal.ts';
 import { interpreter, jit } from '../x86/accelerator.ts';
 import type { CompilerObserver } from '../x86/compiler/observer.ts';
 import type { SavedPc } from './pc-state.ts';
-import { createPc, type Pc } from './pc.ts';
+import { createPc, type Pc, type SharedFileSystem } from './pc.ts';
 
 /** What a host gives to a machine. */
 export interface ConsolePcHost {
@@ -48,6 +48,7 @@ export interface ConsolePcOptions {
   /** Watches the compiler, where there is one. */
   readonly compilerObserver?: CompilerObserver;
   readonly disks?: readonly BlockBackend[];
+  readonly fileSystems?: readonly SharedFileSystem[];
   /** `virtio`: hvc0, with size and control port. `serial`: the 16550 at 0x3f8. */
   readonly console: 'virtio' | 'serial';
   /** Initial size of a virtio console. */
@@ -106,6 +107,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
     log: options.log,
     serial: { write: (data) => virtio || options.output(data), room: () => more() },
     disks: options.disks ?? [],
+    fileSystems: options.fileSystems ?? [],
     ...(virtio && {
       console: {
         port: { write: options.output, room: () => more() },

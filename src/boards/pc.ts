@@ -24,6 +24,7 @@ import { Port92 } from '../devices/port92.ts';
 import { RESET_VALUE, ResetControl } from '../devices/reset-control.ts';
 import { Uart16550 } from '../devices/uart16550.ts';
 import { VirtioBlk } from '../devices/virtio/blk/virtio-blk.ts';
+import { VirtioFs } from '../devices/virtio/fs/virtio-fs.ts';
 import { VirtioConsole, type ConsolePort } from '../devices/virtio/console/virtio-console.ts';
 import { VirtioPci } from '../devices/virtio/pci-transport.ts';
 import { VirtioRng } from '../devices/virtio/rng/virtio-rng.ts';
@@ -33,7 +34,7 @@ import type { KernelRequest } from '../firmware/boot-plan.ts';
 import { installFirmware } from '../firmware/install.ts';
 import { loadKernel } from '../firmware/load-kernel.ts';
 import { silent, type Log } from '../base/log.ts';
-import type { BlockBackend, CharBackend, EntropyBackend } from '../machine/backends.ts';
+import type { BlockBackend, CharBackend, EntropyBackend, FileSystemBackend } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
 import { resetDevice, restoreDevice, type Device } from '../machine/device.ts';
 import { pulse, type IrqLine } from '../machine/irq.ts';
@@ -95,6 +96,12 @@ const DESCRIPTION: BoardDescription = {
   vga: false,
 };
 
+/** A file system that the guest mounts by its tag: `mount -t virtiofs TAG DIRECTORY`, or `root=TAG rootfstype=virtiofs`. */
+export interface SharedFileSystem {
+  readonly tag: string;
+  readonly backend: FileSystemBackend;
+}
+
 /** What the outside gives a PC. */
 export interface PcOptions {
   readonly memoryBytes: number;
@@ -106,6 +113,7 @@ export interface PcOptions {
   /** The 16550 at 0x3f8. */
   readonly serial: CharBackend;
   readonly disks?: readonly BlockBackend[];
+  readonly fileSystems?: readonly SharedFileSystem[];
   /** A virtio console: hvc0. */
   readonly console?: { readonly port: ConsolePort; readonly cols: number; readonly rows: number };
   /** Named virtio serial ports. */
@@ -267,6 +275,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const hvc = options.console && plug(new VirtioConsole([options.console.port], options.console));
   const ports = options.ports && plug(new VirtioConsole(options.ports));
   for (const disk of options.disks ?? []) plug(new VirtioBlk(disk, machine, { log }));
+  const nowNs = (): number => clock.epochMs * 1e6 + clock.now();
+  for (const { tag, backend } of options.fileSystems ?? []) plug(new VirtioFs(backend, machine, { tag, nowNs, log }));
 
   const devices: Device[] = [
     keyboard, serial, port61, port92, resetControl, power, hpet, pit, configPorts, bridge, ...virtio, slavePic, pic, ioApic, apic,

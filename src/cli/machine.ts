@@ -5,19 +5,24 @@
 import { readFile } from 'node:fs/promises';
 import { startConsolePc, type ConsolePcOptions, type RunningMachine as ConsoleMachine } from '../boards/console-pc.ts';
 import { readSavedPc } from '../boards/pc-state.ts';
+import type { SharedFileSystem } from '../boards/pc.ts';
 import type { MachineEnd } from '../machine/machine.ts';
 import { VmError } from '../base/errors.ts';
 import { NodeRandom } from '../node/clock.ts';
 import { FileSource } from '../node/file-source.ts';
 import { NodeFiles } from '../node/files.ts';
 import { openKvm } from '../node/kvm/open.ts';
+import { openHostDirectory } from '../node/host-directory.ts';
 import { NodePace } from '../node/pace.ts';
 import { RawDisk } from '../node/raw-disk.ts';
 import { nodeStateCodec } from '../node/state-codec.ts';
+import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import { interpreter } from '../x86/accelerator.ts';
 
-export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'restore' | 'memoryBytes'> {
+export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'fileSystems' | 'restore' | 'memoryBytes'> {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[];
+  /** Directories of the host: the guest writes into a layer above them that goes with the machine. */
+  readonly directories?: readonly { readonly tag: string; readonly path: string }[];
   /** A saved state's file: the machine goes on from it. */
   readonly restore?: string;
   /** Absent: as much as the saved state has. */
@@ -64,6 +69,11 @@ export const startMachine: StartMachine = async (options) => {
     const cpu = options.cpu ?? (kvm ? undefined : saved?.cpu.name);
     if (kvm && cpu !== undefined) throw new VmError('unsupported', `--cpu ${cpu}: under KVM the processor is the host's; leave it out`);
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));
+    const fileSystems: SharedFileSystem[] = [];
+    for (const { tag, path } of options.directories ?? []) {
+      const { tree, store } = await openHostDirectory(path, options.log);
+      fileSystems.push({ tag, backend: new TreeFileSystem(tree, store) });
+    }
     const host = {
       pace: new NodePace(),
       random: new NodeRandom(),
@@ -77,6 +87,7 @@ export const startMachine: StartMachine = async (options) => {
       ...rest,
       memoryBytes,
       disks,
+      fileSystems,
       ...(cpu !== undefined && { cpu }),
       ...(saved && { restore: saved }),
     });

@@ -6,6 +6,8 @@ export interface ChunkStore {
   has(digest: string): Promise<boolean>;
   /** The bytes, verified. Rejects with `not-found`, or `bad-digest` when what is stored has gone bad. */
   get(digest: string): Promise<Uint8Array>;
+  /** The same without waiting, where the bytes are at hand. */
+  peek?(digest: string): Uint8Array | undefined;
   /** Stores a copy or a view (the caller leaves the bytes alone from now on) and gives its digest. */
   put(data: Uint8Array): Promise<string>;
 }
@@ -22,6 +24,10 @@ export class MemoryChunkStore implements ChunkStore {
     const data = this.#chunks.get(digest);
     if (!data) throw new VmError('not-found', `no chunk ${digest} in memory`);
     return data;
+  }
+
+  peek(digest: string): Uint8Array | undefined {
+    return this.#chunks.get(digest);
   }
 
   async put(data: Uint8Array): Promise<string> {

@@ -22,6 +22,8 @@ Options:
   --append TEXT       the kernel's command line
   --memory SIZE       in MiB or with a unit: 512, 2G (default: 512)
   --disk FILE[,ro]    a raw disk image; may be given several times
+  --fs TAG=DIR        a directory as a virtio-fs file system with this tag; what the guest writes there is thrown away;
+                      may be given several times
   --cpu MODEL         x86-64-v2, x86-64-v3, max
   --accel NAME        jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit)
   --serial WHERE      the first serial port: stdio, file:FILE, none (default: stdio)
@@ -49,6 +51,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
     append: { type: 'string' },
     memory: { type: 'string' },
     disk: { type: 'string', multiple: true },
+    fs: { type: 'string', multiple: true },
     cpu: { type: 'string' },
     accel: { type: 'string' },
     serial: { type: 'string' },
@@ -95,6 +98,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
       ...(accelerator !== undefined && { accelerator }),
       ...(watch.observer && { compilerObserver: watch.observer }),
       disks: list(values['disk']).map((disk) => ({ path: disk.replace(/,ro$/, ''), readOnly: disk.endsWith(',ro') })),
+      directories: list(values['fs']).map(parseDirectory),
       console: 'serial',
       output: (data) => {
         saving?.output(data);
@@ -147,6 +151,12 @@ async function required(host: Host, path: string): Promise<Uint8Array> {
   const data = await host.files.read(path);
   if (!data) throw new VmError('not-found', `cannot read ${path}: it does not exist`);
   return data;
+}
+
+function parseDirectory(value: string): { tag: string; path: string } {
+  const match = /^([^=]+)=(.+)$/s.exec(value);
+  if (!match) throw new VmError('usage', `--fs ${value}: expected TAG=DIR`);
+  return { tag: match[1]!, path: match[2]! };
 }
 
 function list(value: unknown): string[] {
