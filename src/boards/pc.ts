@@ -33,6 +33,7 @@ import type { BoardDescription } from '../firmware/acpi/description.ts';
 import type { KernelRequest } from '../firmware/boot-plan.ts';
 import { installFirmware } from '../firmware/install.ts';
 import { loadKernel } from '../firmware/load-kernel.ts';
+import { VmError } from '../base/errors.ts';
 import { silent, type Log } from '../base/log.ts';
 import type { BlockBackend, CharBackend, EntropyBackend, FileSystemBackend } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
@@ -327,6 +328,9 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const saving = [...lasting, ...devices];
   const parts = { memoryBytes: options.memoryBytes, cpu: accelerator.cpu, disks: options.disks ?? [], devices: saving };
   const settled = async (): Promise<void> => {
+    if (options.fileSystems?.length) {
+      throw new VmError('unsupported', 'a machine with file systems (--fs) cannot be saved yet: start it with disks or an initrd only');
+    }
     await Promise.all(virtio.map(({ device }) => device.quiesce?.()));
     await Promise.all(parts.disks.map((disk) => disk.readOnly || disk.flush()));
   };

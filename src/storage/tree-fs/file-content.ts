@@ -207,7 +207,9 @@ export class FileContent {
     if (!block) return false;
     const firstWhole = Math.ceil(start / PAGE);
     const endWhole = Math.floor(stop / PAGE);
-    for (const [from, to] of firstWhole > endWhole ? [[start, stop] as const] : [[start, firstWhole * PAGE] as const, [endWhole * PAGE, stop] as const]) {
+    for (const [from, to] of firstWhole > endWhole
+      ? [[start, stop] as const]
+      : [[start, firstWhole * PAGE] as const, [endWhole * PAGE, stop] as const]) {
       if (from >= to) continue;
       const page = Math.floor(from / PAGE);
       const isHole = ((block.present >> page) & 1) === 0 && !this.#showsBase(index * BLOCK_PAGES + page);

@@ -222,7 +222,8 @@ export class TreeFileSystem implements FileSystemBackend {
     if (kind !== 0 && !punch && kind !== posix.FALLOC_ZERO_RANGE) return -posix.EOPNOTSUPP;
     const end = offset + length;
     if (kind !== 0) {
-      const within = Math.min(end, content.sizeBytes) - offset;
+      // The last page goes as a whole: behind the end there is nothing to keep.
+      const within = (end < content.sizeBytes ? end : Math.ceil(content.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES) - offset;
       const bytes = this.#neededForChange(ino, offset, Math.max(0, within));
       if (bytes instanceof Promise) return bytes;
       if (within > 0 && !content.punch(offset, within, bytes)) return -posix.ENOSPC;
