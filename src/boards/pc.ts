@@ -3,15 +3,11 @@
  * After Intel's Q35 chipset where something must be, and without what nobody looks for.
  */
 import { AcpiPm, ACPI_DISABLE, ACPI_ENABLE, PM_TIMER_SIZE, SLP_TYP_S5 } from '../devices/acpi-pm.ts';
-import { SystemApicBus } from '../devices/apic-bus.ts';
 import { DebugPort, PostPort } from '../devices/debug-port.ts';
 import { Hpet } from '../devices/hpet.ts';
 import { I8042 } from '../devices/i8042.ts';
 import { I8254 } from '../devices/i8254.ts';
-import { I8259 } from '../devices/i8259.ts';
-import { IoApic } from '../devices/ioapic.ts';
 import { IsaDebugExit } from '../devices/isa-debug-exit.ts';
-import { APIC_MMIO_SIZE, LocalApic } from '../devices/local-apic.ts';
 import { cmosMemory, Mc146818 } from '../devices/mc146818.ts';
 import { PcTestdev } from '../devices/pc-testdev.ts';
 import { assignBars } from '../devices/pci/assign-bars.ts';
@@ -38,7 +34,7 @@ import { silent, type Log } from '../base/log.ts';
 import type { BlockBackend, CharBackend, EntropyBackend, FileSystemBackend } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
 import { resetDevice, restoreDevice, type Device } from '../machine/device.ts';
-import { pulse, type IrqLine } from '../machine/irq.ts';
+import { pulse } from '../machine/irq.ts';
 import { LOW_RAM_LIMIT, Memory } from '../machine/memory.ts';
 import { Machine } from '../machine/machine.ts';
 import { processorState } from '../machine/processor-state.ts';
@@ -47,13 +43,9 @@ import { StatePages } from '../machine/saved-state-supply.ts';
 import type { StateCodec } from '../machine/saved-state.ts';
 import type { Accelerator, VCpu } from '../machine/vcpu.ts';
 import type { Pace } from '../platform/pace.ts';
+import { bothLines, IO_APIC, LOCAL_APIC, pcInterrupts } from './interrupts.ts';
 import { checkFit, describePc, inFile, type SavedPc } from './pc-state.ts';
 
-/** The TSC and guest time are the same thing: one tick a nanosecond. */
-const TSC_HZ = 1e9;
-
-const LOCAL_APIC = 0xfee0_0000;
-const IO_APIC = 0xfec0_0000;
 const HPET = 0xfed0_0000;
 const ECAM = 0xe000_0000;
 const TESTDEV = 0xff00_0000;
@@ -161,71 +153,30 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const random = new Uint8Array(8);
 
   // Processor and interrupt controllers
-  const apicBus = new SystemApicBus();
-  // The processor and its interrupt controllers name each other.
-  let vcpu!: VCpu;
-  let pic!: I8259;
-  const apic = new LocalApic({
-    id: 0,
-    clock,
-    tscHz: TSC_HZ,
-    bus: apicBus,
-    outputs: {
-      interrupt: (level) => vcpu.setInterrupt(level),
-      nmi: () => vcpu.nmi(),
-      // INIT leads the bootstrap processor to the reset vector, where firmware is: here, that starts the kernel again.
-      init: () => reset(),
-      startup: () => {}, // never waited for
-      acknowledgeExternal: () => pic.acknowledge(),
-    },
-  });
-  vcpu = accelerator.createVCpu({
-    memory,
+  const chips = pcInterrupts({
+    accelerator,
+    machine,
     pio,
     mmio,
-    epochMs,
-    acknowledge: () => apic.acknowledge(),
-    time: clock,
-    fpuError: () => pulse(isa(13)),
-    get cr8() {
-      return BigInt(apic.cr8);
-    },
-    set cr8(value) {
-      apic.cr8 = Number(value);
-    },
-    readMsr: (index) => apic.readMsr(index),
-    writeMsr: (index, value) => apic.writeMsr(index, value),
-    random() {
-      entropy.fill(random);
-      return new DataView(random.buffer).getBigUint64(0);
-    },
-  });
-  memory.tracksWrites = vcpu.unit === 'instructions';
-  apicBus.attachProcessor(apic);
-  const ioApic = new IoApic(apicBus);
-  apicBus.attachListener(ioApic);
-  const slavePic = new I8259({ int: { set: (level) => pic.lines[2]!.set(level) } });
-  pic = new I8259({ int: apic.lint0, slave: slavePic });
-  /** An ISA interrupt reaches both controllers; the timer's input of the I/O APIC is 2. */
-  const isa = (irq: number): IrqLine => {
-    const legacy = irq < 8 ? pic.lines[irq]! : slavePic.lines[irq - 8]!;
-    const modern = ioApic.lines[irq === 0 ? 2 : irq]!;
-    return {
-      set(level) {
-        legacy.set(level);
-        modern.set(level);
+    host: {
+      memory,
+      pio,
+      mmio,
+      epochMs,
+      time: clock,
+      fpuError: () => pulse(isa(13)),
+      random() {
+        entropy.fill(random);
+        return new DataView(random.buffer).getBigUint64(0);
       },
-    };
-  };
-  mmio.map(LOCAL_APIC, APIC_MMIO_SIZE, 'local APIC', apic);
-  mmio.map(IO_APIC, 0x1000, 'I/O APIC', ioApic);
-  pio.map(0x20, 2, 'PIC master', pic);
-  pio.map(0xa0, 2, 'PIC slave', slavePic);
-  pio.map(0x4d0, 1, 'ELCR master', pic.elcr);
-  pio.map(0x4d1, 1, 'ELCR slave', slavePic.elcr);
+    },
+    init: () => reset(),
+  });
+  const { vcpu, isa, pins, msi } = chips;
+  memory.tracksWrites = vcpu.unit === 'instructions';
 
   // Time
-  const hpet = new Hpet({ clock, legacy: [isa(0), isa(8)], routes: new Map([20, 21, 22, 23].map((pin) => [pin, ioApic.lines[pin]!])) });
+  const hpet = new Hpet({ clock, legacy: [isa(0), isa(8)], routes: new Map([20, 21, 22, 23].map((pin) => [pin, pins[pin]!])) });
   const pit = new I8254(clock, hpet.pit);
   const port61 = new Port61(clock, pit);
   const low = Math.min(memory.sizeBytes, LOW_RAM_LIMIT);
@@ -259,7 +210,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   pio.map(0xe9, 1, 'debug port', debugPort);
 
   // PCI
-  const pci = new PciBus({ pio, mmio, intx: INTX_GSIS.map((gsi, n) => bothLines(ioApic.lines[gsi]!, isa(INTX_PIC_IRQS[n]!))) as never });
+  const pci = new PciBus({ pio, mmio, intx: INTX_GSIS.map((gsi, n) => bothLines(pins[gsi]!, isa(INTX_PIC_IRQS[n]!))) as never });
   const configPorts = new ConfigPorts(pci, resetControl);
   const bridge = new HostBridge(ECAM);
   pci.attach(0, bridge.pci);
@@ -267,7 +218,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   mmio.map(ECAM, ECAM_BUS_SIZE, 'ECAM', new Ecam(pci));
   const virtio: VirtioPci[] = [];
   const plug = <D extends VirtioDevice>(device: D): D => {
-    const transport = new VirtioPci(device, { memory, msi: apicBus.msi, log });
+    const transport = new VirtioPci(device, { memory, msi, log });
     virtio.push(transport);
     pci.attach(virtio.length, transport.pci);
     return device;
@@ -280,7 +231,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   for (const { tag, backend } of options.fileSystems ?? []) plug(new VirtioFs(backend, machine, { tag, nowNs, log }));
 
   const devices: Device[] = [
-    keyboard, serial, port61, port92, resetControl, power, hpet, pit, configPorts, bridge, ...virtio, slavePic, pic, ioApic, apic,
+    keyboard, serial, port61, port92, resetControl, power, hpet, pit, configPorts, bridge, ...virtio, ...chips.devices,
   ] as Device[]; // prettier-ignore
 
   /** What a reset leaves alone. */
@@ -288,7 +239,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   if (options.debugExit) {
     const exit = new IsaDebugExit((value) => machine.end({ kind: 'debug-exit', value }));
     pio.map(DEBUG_EXIT, 4, 'isa-debug-exit', exit);
-    const testdev = new PcTestdev(Array.from({ length: 24 }, (_, pin) => ioApic.lines[pin]!));
+    const testdev = new PcTestdev(Array.from({ length: 24 }, (_, pin) => pins[pin]!));
     pio.map(0xe0, 4, 'pc-testdev', testdev.ioport);
     pio.map(0xe4, 4, 'pc-testdev flush', testdev.flush);
     pio.map(0xe8, 1, 'pc-testdev byte', testdev.ioport);
@@ -303,7 +254,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   /** Firmware's work: tables, BARs, kernel, registers. */
   const boot = async (): Promise<void> => {
     assignBars(pci, { mmio: { base: PCI_MMIO.base, size: PCI_MMIO.size }, io: PCI_IO });
-    apic.enableVirtualWire();
+    chips.enableVirtualWire();
     const { memoryMap, acpiRsdp } = installFirmware(memory, DESCRIPTION, {
       manufacturer: 'Daybreak',
       product: 'Daybreak PC',
@@ -374,13 +325,4 @@ export async function createPc(options: PcOptions): Promise<Pc> {
 
   await (saved ? restore(saved) : boot());
   return { machine, vcpu, serial, console: hvc, ports, power, keyboard, save };
-}
-
-function bothLines(one: IrqLine, other: IrqLine): IrqLine {
-  return {
-    set(level) {
-      one.set(level);
-      other.set(level);
-    },
-  };
 }

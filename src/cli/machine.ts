@@ -40,6 +40,9 @@ export interface RunningMachine extends Omit<ConsoleMachine, 'save'> {
 export type { MachineEnd };
 
 /** Rejects with a VmError when the machine cannot be made: a malformed kernel, a missing disk, a state that does not fit. */
+/** What the build has put beside this one. */
+const VCPU_THREAD = { url: new URL('vcpu-thread.js', import.meta.url) };
+
 export type StartMachine = (options: MachineOptions) => Promise<RunningMachine>;
 
 /** A state up to this size is verified before the machine goes on; of a larger one each part when it is needed. */
@@ -65,7 +68,7 @@ export const startMachine: StartMachine = async (options) => {
   try {
     const saved = source && readSavedPc(source, await nodeStateCodec());
     if (source && source.sizeBytes <= VERIFIED_FIRST_BYTES) saved!.opened.verify();
-    kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, interpreter(runtime), options.log) : undefined;
+    kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, interpreter(runtime), VCPU_THREAD, options.log) : undefined;
     const cpu = options.cpu ?? (kvm ? undefined : saved?.cpu.name);
     if (kvm && cpu !== undefined) throw new VmError('unsupported', `--cpu ${cpu}: under KVM the processor is the host's; leave it out`);
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));

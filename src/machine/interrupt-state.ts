@@ -81,6 +81,17 @@ const TIMER_MODE = 3 << 17;
 const TIMER_PERIODIC = 1 << 17;
 export const isPeriodic = (state: LocalApicState): boolean => (state.lvtTimer & TIMER_MODE) === TIMER_PERIODIC;
 
+const SVR_ENABLE = 1 << 8;
+const DELIVERY_NMI = 4 << 8;
+const DELIVERY_EXTINT = 7 << 8;
+
+/** As firmware leaves the bootstrap processor: 8259A interrupts on LINT0, NMI on LINT1. MP Specification 3.6.2.2. */
+export function virtualWire(state: LocalApicState): void {
+  state.svr = SVR_ENABLE | 0xff;
+  state.lvt[2] = DELIVERY_EXTINT;
+  state.lvt[3] = DELIVERY_NMI;
+}
+
 /** What a local APIC's timer shows as its current count at a tick of its input clock. */
 export function timerCount(state: LocalApicState, tick: number): number {
   const { initialCount, periodStart, expiryNs } = state;

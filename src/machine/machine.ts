@@ -149,11 +149,13 @@ export class Machine implements Door {
     try {
       while (!this.#end) {
         const work = this.#holds.shift() ?? this.#pauses.shift();
+        if (work) this.#vcpu?.pause?.();
         await (work ? work() : this.#slice(this.#vcpu!));
       }
     } catch (error) {
       this.#end ??= { kind: 'failed', error };
     }
+    this.#vcpu?.pause?.();
     this.#running = false;
     this.#resolve(this.#end!);
     return this.ended;

@@ -1,4 +1,8 @@
 import type { Bus } from './bus.ts';
+import type { GuestClock } from './clock.ts';
+import type { Device } from './device.ts';
+import type { I8259State, IoApicState, LocalApicState } from './interrupt-state.ts';
+import type { IrqLine, MsiSink } from './irq.ts';
 import type { Memory } from './memory.ts';
 import type { ProcessorState } from './processor-state.ts';
 
@@ -110,6 +114,20 @@ export interface VCpu {
   architecture(): ProcessorState;
   /** Throws VmError `unsupported` when this processor lacks what the state needs. */
   setArchitecture(state: ProcessorState): void;
+  /** Ends what goes on after `run` has come back, until the next `run`. Absent: nothing does. */
+  pause?(): void;
+}
+
+/** Interrupt controllers that an accelerator has itself. They are in the state that ours would be in. */
+export interface AcceleratorChips {
+  /** By ISA interrupt below 16, which reaches the 8259As and the I/O APIC; above by pin of the I/O APIC. */
+  readonly lines: readonly IrqLine[];
+  readonly msi: MsiSink;
+  readonly pic: Device<I8259State>;
+  readonly slavePic: Device<I8259State>;
+  readonly ioApic: Device<IoApicState>;
+  /** That of the bootstrap processor. */
+  readonly localApic: Device<LocalApicState>;
 }
 
 /** A descriptor-cache view of a segment register. `attributes` as in a VMCS access-rights field: SDM vol. 3, 25.4.1. */
@@ -145,6 +163,9 @@ export interface CpuIdentity {
   readonly features: readonly string[];
 }
 
+/** A vCPU's way to the rest of the machine, without the interrupt controllers. */
+export type ChiplessHost = Omit<VCpuHost, 'acknowledge' | 'cr8' | 'readMsr' | 'writeMsr'>;
+
 /** Makes vCPUs over a memory. */
 export interface Accelerator {
   readonly name: 'interpreter' | 'jit' | 'kvm';
@@ -153,4 +174,11 @@ export interface Accelerator {
   /** Bytes it wants below the RAM in the machine's `Memory`. */
   readonly reservedBytes: number;
   createVCpu(host: VCpuHost): VCpu;
+  /**
+   * Makes the processor together with interrupt controllers of the accelerator's own, which then stand in place of the board's.
+   * @param wake called when a sleeping machine has to call `run`
+   */
+  readonly createWithChips?:
+    | ((host: ChiplessHost, clock: GuestClock, wake: () => void) => { readonly vcpu: VCpu; readonly chips: AcceleratorChips })
+    | undefined;
 }

@@ -1,6 +1,7 @@
 /** The accelerator that is Linux's: guest code runs on the host's processor. */
 import type { Disposable } from '../../base/disposable.ts';
-import type { Accelerator, VCpu, VCpuHost } from '../../machine/vcpu.ts';
+import type { GuestClock } from '../../machine/clock.ts';
+import type { Accelerator, ChiplessHost, VCpu, VCpuHost } from '../../machine/vcpu.ts';
 import { KernelChips } from './chips.ts';
 import { guestCpuid } from './cpuid.ts';
 import type { Native } from './native.ts';
@@ -29,8 +30,10 @@ export class KvmAccelerator implements Accelerator, Disposable {
   /**
    * Throws VmError `unsupported` where there is no KVM that could be used.
    * @param completer executes what this host's KVM says it cannot
+   * @param program for machines with interrupt controllers of the host's kernel; absent: they have ours
    */
-  constructor(native: Native, completer?: Accelerator) {
+  constructor(native: Native, completer?: Accelerator, program?: ThreadProgram) {
+    this.createWithChips = program && ((host, clock, wake) => this.#withChips(host, clock, wake, program));
     this.native = native;
     this.#system = new KvmSystem(native);
     this.#completer = completer;
@@ -38,6 +41,17 @@ export class KvmAccelerator implements Accelerator, Disposable {
   }
 
   readonly #complete = (host: VCpuHost): VCpu | undefined => this.#completer?.createVCpu(host);
+
+  /** Undefined: machines have interrupt controllers of ours. */
+  readonly createWithChips: Accelerator['createWithChips'];
+
+  #withChips(host: ChiplessHost, clock: GuestClock, wake: () => void, program: ThreadProgram) {
+    const none = { acknowledge: () => -1, cr8: 0n, readMsr: () => undefined, writeMsr: () => false };
+    const { chips, processors, vcpus } = this.createKernelMachine({ ...host, ...none }, 1, program, wake);
+    const localApic = chips.localApic(vcpus[0]!.fd, 0, () => clock.now());
+    const { lines, msi, pic, slavePic, ioApic } = chips;
+    return { vcpu: processors, chips: { lines, msi, pic, slavePic, ioApic, localApic } };
+  }
 
   /** On the calling thread, which is the one that may run it. */
   createVCpu(host: VCpuHost): KvmVCpu {
