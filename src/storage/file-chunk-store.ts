@@ -1,0 +1,95 @@
+/**
+ * Chunks in files named by their SHA-256, shared by all processes that open the same directory. A chunk gets its name when it is
+ * whole and on the disk; a chunk that has gone bad is taken away when it is read, so that whoever makes it again can store it.
+ * A file's time of change is when somebody last asked for it or stored it.
+ */
+import { VmError } from '../base/errors.ts';
+import { isSha256, sha256 } from '../base/sha256.ts';
+import type { WallClock } from '../platform/clock.ts';
+import type { Files } from '../platform/files.ts';
+import type { ChunkStore } from './chunk-store.ts';
+
+/** What was stored or asked for so lately may belong to a tree that a process is still making. */
+const IN_USE_MS = 24 * 3_600_000;
+/** A file that a process was writing when it was killed. */
+const UNFINISHED = /\.new$/;
+
+export interface PruneResult {
+  readonly removed: number;
+  readonly removedBytes: number;
+  readonly keptBytes: number;
+}
+
+export class FileChunkStore implements ChunkStore {
+  readonly #files: Files;
+  readonly #directory: string;
+
+  constructor(files: Files, directory: string) {
+    this.#files = files;
+    this.#directory = directory;
+  }
+
+  async has(digest: string): Promise<boolean> {
+    return (await this.#files.info(this.#path(digest))) !== undefined;
+  }
+
+  async get(digest: string): Promise<Uint8Array> {
+    const path = this.#path(digest);
+    const data = await this.#files.read(path);
+    if (!data) throw new VmError('not-found', `the store ${this.#directory} has no chunk ${digest}: build or fetch it again`);
+    if ((await sha256(data)) === digest) return data;
+    await this.#files.remove(path);
+    throw new VmError('bad-digest', `${path}: its content has gone bad and was removed: build or fetch it again`);
+  }
+
+  async put(data: Uint8Array): Promise<string> {
+    const digest = await sha256(data);
+    const path = this.#path(digest);
+    const known = await this.#files.info(path);
+    // A length that differs is damage that a reader would find later, when nobody has the content any more.
+    if (known?.sizeBytes === data.length) await this.#files.touch(path);
+    else await this.#files.write(path, data);
+    return digest;
+  }
+
+  /**
+   * Removes chunks for which `isNeeded` says no and that nobody has stored or asked for within a day, oldest first, until no
+   * more than `maxBytes` of such chunks are left, and what killed processes left behind.
+   */
+  async prune(clock: WallClock, isNeeded: (digest: string) => boolean, maxBytes = 0): Promise<PruneResult> {
+    const before = clock.nowMs() - IN_USE_MS;
+    const idle: { path: string; sizeBytes: number; mtimeMs: number }[] = [];
+    let keptBytes = 0;
+    for (const folder of await this.#files.list(this.#directory)) {
+      for (const name of await this.#files.list(`${this.#directory}/${folder}`)) {
+        const path = `${this.#directory}/${folder}/${name}`;
+        const info = await this.#files.info(path);
+        if (!info || info.directory) continue;
+        const digest = folder + name;
+        const candidate = UNFINISHED.test(name) || (isSha256(digest) && !isNeeded(digest));
+        if (candidate && info.mtimeMs < before) idle.push({ path, ...info });
+        else keptBytes += info.sizeBytes;
+      }
+    }
+    idle.sort((a, b) => a.mtimeMs - b.mtimeMs);
+    let left = idle.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    let [removed, removedBytes] = [0, 0];
+    for (const { path, sizeBytes } of idle) {
+      if (left <= maxBytes) break;
+      // Looked at again: somebody may have come to need it meanwhile.
+      const info = await this.#files.info(path);
+      if (!info || info.mtimeMs >= before) continue;
+      await this.#files.remove(path);
+      left -= sizeBytes;
+      removed++;
+      removedBytes += sizeBytes;
+    }
+    return { removed, removedBytes, keptBytes: keptBytes + left };
+  }
+
+  /** Digests come from manifests: nothing else becomes a path. */
+  #path(digest: string): string {
+    if (!isSha256(digest)) throw new VmError('bad-digest', `${JSON.stringify(digest.slice(0, 80))} is no SHA-256`);
+    return `${this.#directory}/${digest.slice(0, 2)}/${digest.slice(2)}`;
+  }
+}
