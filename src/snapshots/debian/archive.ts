@@ -6,7 +6,7 @@ import { sha256 } from '../../base/sha256.ts';
 import { discard } from '../../platform/fetch.ts';
 import { decompressStream } from '../../storage/decompress.ts';
 import { Downloader, type DownloaderHost, type Wanted } from './download.ts';
-import { PackageIndex, type DebianPackage } from './packages.ts';
+import { PackageIndex, type PackageFile } from './packages.ts';
 import { readRelease, type IndexFile, type Release } from './release.ts';
 
 const DEFAULT_ARCHITECTURE = 'amd64';
@@ -97,7 +97,7 @@ export class DebianArchive {
   }
 
   /** Keeps the .debs of packages that are about to be asked for, as far as they are in the cache. */
-  async hold(packages: readonly DebianPackage[]): Promise<void> {
+  async hold(packages: readonly PackageFile[]): Promise<void> {
     await this.#downloads.hold(packages.map(({ sha256 }) => sha256));
   }
 
@@ -118,7 +118,7 @@ export class DebianArchive {
     return PackageIndex.read(urls[urls.length - 1]!, decompressStream(path, data, MAX_INDEX_BYTES));
   }
 
-  deb(one: DebianPackage, onBytes: (count: number) => void, signal?: AbortSignal): Promise<Uint8Array> {
+  deb(one: PackageFile, onBytes: (count: number) => void, signal?: AbortSignal): Promise<Uint8Array> {
     const wanted: Wanted = { urls: [`${this.#options.mirror}/${one.filename}`], sha256: one.sha256, sizeBytes: one.sizeBytes };
     return this.#downloads.get(wanted, onBytes, signal);
   }

@@ -4,20 +4,32 @@ import { isSha256 } from '../../base/sha256.ts';
 import { fieldOf, parseDependencies, type Dependency } from './control.ts';
 import { compareVersions } from './version.ts';
 
-export interface DebianPackage {
+/** What decides whether a package goes with others. */
+export interface Candidate {
+  readonly name: string;
+  readonly version: string;
+  /** Virtual packages, each with its version when it has one. */
+  readonly provides: readonly Dependency[];
+  /** Conflicts and Breaks: each names one package that may not be there. */
+  readonly conflicts: readonly Dependency[];
+}
+
+/** Where a package is to be had, and what it must be. */
+export interface PackageFile {
   readonly name: string;
   readonly version: string;
   readonly architecture: string;
-  readonly priority: string;
-  readonly essential: boolean;
-  /** Depends and Pre-Depends. */
-  readonly depends: readonly Dependency[];
-  /** Virtual packages, each with its version when it has one. */
-  readonly provides: readonly Dependency[];
   /** Path of the .deb from the archive's root. */
   readonly filename: string;
   readonly sizeBytes: number;
   readonly sha256: string;
+}
+
+export interface DebianPackage extends Candidate, PackageFile {
+  readonly priority: string;
+  readonly essential: boolean;
+  /** Depends and Pre-Depends. */
+  readonly depends: readonly Dependency[];
 }
 
 export class PackageIndex {
@@ -51,6 +63,22 @@ export class PackageIndex {
     return index;
   }
 
+  /** All packages of several suites of one archive; of one name, the newest version comes first, whatever its suite. */
+  static merge(indexes: readonly PackageIndex[]): PackageIndex {
+    const merged = new PackageIndex(indexes.map((index) => index.#name).join(', '));
+    for (const index of indexes) {
+      for (const [name, stanzas] of index.#stanzas) {
+        // One version is often in several suites.
+        const known = merged.#stanzas.get(name) ?? [];
+        const versions = new Set(known.map((stanza) => fieldOf(stanza, 'Version')));
+        merged.#stanzas.set(name, [...known, ...stanzas.filter((stanza) => !versions.has(fieldOf(stanza, 'Version')))]);
+      }
+      merged.#providing.push(...index.#providing);
+      merged.#essential.push(...index.#essential);
+    }
+    return merged;
+  }
+
   get size(): number {
     return this.#stanzas.size;
   }
@@ -68,6 +96,14 @@ export class PackageIndex {
 
   essential(): DebianPackage[] {
     return [...new Set(this.#essential)].sort().map((name) => this.get(name)!);
+  }
+
+  /** Names of packages without which dpkg's users expect no system: Policy 2.5. */
+  required(): string[] {
+    return [...this.#stanzas]
+      .filter(([, stanzas]) => stanzas.some((stanza) => stanza.includes('\nPriority: required')))
+      .map(([name]) => name)
+      .sort();
   }
 
   /** Packages that provide a virtual one, by name. */
@@ -119,10 +155,30 @@ export class PackageIndex {
       priority: fieldOf(stanza, 'Priority') ?? 'optional',
       essential: fieldOf(stanza, 'Essential') === 'yes',
       depends: [...parseDependencies(fieldOf(stanza, 'Pre-Depends')), ...parseDependencies(fieldOf(stanza, 'Depends'))],
-      provides: parseDependencies(fieldOf(stanza, 'Provides')),
+      ...goesWith(stanza),
       filename,
       sizeBytes,
       sha256: digest,
     };
   }
+}
+
+function goesWith(stanza: string): Pick<Candidate, 'provides' | 'conflicts'> {
+  return {
+    provides: parseDependencies(fieldOf(stanza, 'Provides')),
+    conflicts: [...parseDependencies(fieldOf(stanza, 'Conflicts')), ...parseDependencies(fieldOf(stanza, 'Breaks'))],
+  };
+}
+
+/** What dpkg's database (`var/lib/dpkg/status`) says is there. `name` is for messages. */
+export function readInstalled(name: string, status: string): Candidate[] {
+  const found: Candidate[] = [];
+  for (const stanza of status.split(/\n{2,}/)) {
+    if (stanza.trim() === '') continue;
+    const [packageName, version] = [fieldOf(stanza, 'Package'), fieldOf(stanza, 'Version')];
+    if (packageName === undefined) throw new VmError('bad-image', `${name}: a stanza has no Package field`);
+    if (version === undefined || !/ (installed|unpacked)$/.test(fieldOf(stanza, 'Status') ?? '')) continue;
+    found.push({ name: packageName, version, ...goesWith(stanza) });
+  }
+  return found;
 }

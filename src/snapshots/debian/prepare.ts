@@ -7,12 +7,12 @@ import type { Progress } from '../progress.ts';
 import { dateOf, DebianArchive, type ArchiveHost, type ArchiveOptions } from './archive.ts';
 import { buildUserland, kernelOf, toInitramfs } from './image.ts';
 import type { DebianPackage, PackageIndex } from './packages.ts';
+import { counter, startDownloads } from './parallel-downloads.ts';
 import type { Release } from './release.ts';
 import { resolve } from './resolve.ts';
 import { USERLAND_VERSION, WANTED_PACKAGES } from './userland.ts';
 
 const KERNEL_META_PACKAGE = 'linux-image-cloud-amd64';
-const PARALLEL_DOWNLOADS = 6;
 const IMAGES_KEPT = 3;
 
 /**
@@ -128,81 +128,6 @@ export function findKernel(index: PackageIndex, metaPackage = KERNEL_META_PACKAG
   const found = version && (index.get(`linux-binary-${version}`) ?? index.get(`linux-image-${version}`));
   if (!found) throw new VmError('not-found', `the archive has no kernel for ${metaPackage}: try another mirror or another day`);
   return found;
-}
-
-function counter(progress: Progress, step: string, total: number): (count: number) => void {
-  let done = 0;
-  return (count) => {
-    done += count;
-    progress({ step, done, total, unit: 'bytes' });
-  };
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** Promise.withResolvers, which Node 20 lacks. */
-function deferred<T>(): Deferred<T> {
-  let settle: Omit<Deferred<T>, 'promise'> | undefined;
-  const promise = new Promise<T>((resolve, reject) => {
-    settle = { resolve, reject };
-  });
-  return { promise, ...settle! };
-}
-
-interface Downloads {
-  get(one: DebianPackage): Promise<Uint8Array>;
-  allArrived(): boolean;
-  stop(): void;
-}
-
-/** Fetches all packages, several at a time, in order; the first failure stops the rest. */
-function startDownloads(archive: DebianArchive, all: readonly DebianPackage[], progress: Progress, signal?: AbortSignal): Downloads {
-  const abort = new AbortController();
-  const onAbort = () => abort.abort();
-  signal?.addEventListener('abort', onAbort, { once: true });
-  if (signal?.aborted) abort.abort();
-  const count = counter(
-    progress,
-    'packages',
-    all.reduce((sum, one) => sum + one.sizeBytes, 0),
-  );
-  const waiting = all.map((one) => ({ one, result: deferred<Uint8Array>() }));
-  const results = new Map(waiting.map(({ one, result }) => [one, result.promise]));
-  let failure: unknown;
-  let left = all.length;
-  let next = 0;
-  const work = async () => {
-    for (let job = waiting[next++]; job; job = waiting[next++]) {
-      try {
-        if (abort.signal.aborted) throw failure ?? new VmError('cancelled', 'stopped while getting packages');
-        job.result.resolve(await archive.deb(job.one, count, abort.signal));
-        left--;
-      } catch (error) {
-        // The error that stopped the others says more than that they were stopped.
-        failure ??= error;
-        job.result.reject(failure);
-        abort.abort();
-      }
-    }
-  };
-  for (const { result } of waiting) result.promise.catch(() => {});
-  for (let i = 0; i < PARALLEL_DOWNLOADS; i++) void work();
-  return {
-    get: async (one) => {
-      const data = await results.get(one)!;
-      results.delete(one);
-      return data;
-    },
-    allArrived: () => left === 0,
-    stop: () => {
-      signal?.removeEventListener('abort', onAbort);
-      abort.abort();
-    },
-  };
 }
 
 async function readImage(files: Files, directory: string): Promise<Omit<DebianImage, 'date'> | undefined> {

@@ -110,4 +110,33 @@ describe('a package index', () => {
     };
     await expect(read()).rejects.toThrow(message);
   });
+
+  test('avoids what excludes a chosen package when there is another way', async () => {
+    const archive = await index(['a', 'Depends: b | c'], ['b', 'Conflicts: d'], ['c'], ['d']);
+    expect(names(resolve(archive, ['a', 'd']))).toEqual(['a', 'c', 'd']);
+    expect(resolve(archive, ['a', 'd']).unmet).toEqual([]);
+  });
+
+  test('says which packages exclude each other, also by a virtual name', async () => {
+    const archive = await index(['a', 'Breaks: b (<< 2)'], ['b 1'], ['m', 'Provides: mta\nConflicts: mta'], ['n', 'Provides: mta']);
+    expect(resolve(archive, ['a', 'b', 'm', 'n']).unmet).toEqual(['a 1 cannot be together with b 1', 'm 1 cannot be together with n 1']);
+  });
+
+  test('adds to what is there, and takes nothing of it again', async () => {
+    const archive = await index(['a', 'Depends: b, c'], ['b 2'], ['c']);
+    const present = [{ name: 'b', version: '1', provides: [], conflicts: [] }];
+    expect(names(resolve(archive, ['a', 'b'], present))).toEqual(['a', 'c']);
+    const stricter = await index(['a', 'Depends: b (>= 2)'], ['b 2']);
+    expect(resolve(stricter, ['a'], present).unmet).toEqual(['a needs b (>= 2), which the archive does not have']);
+  });
+
+  test('takes an older version where the newest leaves something unmet', async () => {
+    const unstable = await index(['a', 'Depends: lib (= 1)'], ['lib 1'], ['tool', 'Depends: data (>= 1)'], ['data 1']);
+    const experimental = await index(['lib 2'], ['tool 2', 'Depends: data (>= 9)']);
+    const result = resolve(PackageIndex.merge([unstable, experimental]), ['a', 'lib', 'tool']);
+    expect(result.unmet).toEqual([]);
+    expect(result.packages.map(({ name, version }) => `${name} ${version}`)).toEqual(['a 1', 'data 1', 'lib 1', 'tool 1']);
+    const free = resolve(PackageIndex.merge([unstable, experimental]), ['lib']);
+    expect(free.packages.map(({ version }) => version)).toEqual(['2']);
+  });
 });
