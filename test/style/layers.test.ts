@@ -30,6 +30,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   '@bokuweb/zstd-wasm': 'node',
   koffi: 'node',
   openpgp: 'snapshots',
+  'smol-toml': 'snapshots',
   '@xterm/xterm': 'web',
   '@xterm/addon-fit': 'web',
 };
