@@ -1,0 +1,163 @@
+/**
+ * The snapshots on this computer, by name and day: a record each in `snapshots/NAME/DAY.json`, and what they are made of in one
+ * store of chunks. A record is written last, so that whatever it names is there.
+ */
+import { VmError } from '../../base/errors.ts';
+import type { WallClock } from '../../platform/clock.ts';
+import type { Files } from '../../platform/files.ts';
+import { FileChunkStore, type PruneResult } from '../../storage/file-chunk-store.ts';
+import { decodeTree } from '../../storage/tree-text.ts';
+import type { Tree } from '../../storage/tree.ts';
+import { isRecipeName } from '../recipe/recipe.ts';
+import { isDay, parseSnapshot, printSnapshot, type Snapshot } from './snapshot.ts';
+
+/** Shorter ones could be a name's mistake. */
+const DIGEST_PREFIX = /^[0-9a-f]{8,64}$/;
+
+export interface SnapshotName {
+  readonly name: string;
+  /** As a person gave it: `latest`, `-1`, `2026-10-30`, the beginning of a digest. */
+  readonly day: string;
+}
+
+/** `OS[/EDITION][@DAY]`. Throws VmError `usage`. */
+export function parseSnapshotName(text: string): SnapshotName {
+  const [name, day = 'latest', ...rest] = text.split('@');
+  if (rest.length > 0 || !isRecipeName(name!)) {
+    throw new VmError(
+      'usage',
+      `${JSON.stringify(text)} names no snapshot: expected OS, OS/EDITION or OS@DAY, such as debian/trixie@2026-10-30`,
+    );
+  }
+  if (!['latest', 'today'].includes(day) && !/^-\d{1,4}$/.test(day) && !isDay(day) && !DIGEST_PREFIX.test(day)) {
+    throw new VmError(
+      'usage',
+      `${text}: "${day}" is no day: expected latest, -1 (the one before), a date such as 2026-10-30, or a tree's digest`,
+    );
+  }
+  return { name: name!, day };
+}
+
+export class Catalogue {
+  readonly #files: Files;
+  readonly #directory: string;
+  readonly store: FileChunkStore;
+
+  constructor(files: Files, dataDirectory: string) {
+    this.#files = files;
+    this.#directory = `${dataDirectory}/snapshots`;
+    this.store = new FileChunkStore(files, `${dataDirectory}/chunks`);
+  }
+
+  /** All of them, by name, newest day first. A record that cannot be read is given to `onBad` and left out. */
+  async list(onBad: (error: VmError) => void): Promise<Snapshot[]> {
+    const found: Snapshot[] = [];
+    for (const name of await this.#names()) found.push(...(await this.days(name, onBad)));
+    return found;
+  }
+
+  /** Those of one name, newest first. */
+  async days(name: string, onBad: (error: VmError) => void): Promise<Snapshot[]> {
+    const files = (await this.#files.list(`${this.#directory}/${name}`)).filter(
+      (file) => isDay(file.replace(/\.json$/, '')) && file.endsWith('.json'),
+    );
+    const found: Snapshot[] = [];
+    for (const file of files.toReversed()) {
+      try {
+        const snapshot = await this.get(name, file.slice(0, -5));
+        if (snapshot) found.push(snapshot);
+      } catch (error) {
+        if (!(error instanceof VmError) || error.code !== 'bad-image') throw error;
+        onBad(error);
+      }
+    }
+    return found;
+  }
+
+  async get(name: string, day: string): Promise<Snapshot | undefined> {
+    const path = `${this.#directory}/${name}/${day}.json`;
+    const data = await this.#files.read(path);
+    const snapshot = data && parseSnapshot(path, new TextDecoder().decode(data));
+    if (snapshot && (snapshot.name !== name || snapshot.day !== day)) {
+      throw new VmError('bad-image', `${path}: it is the record of ${snapshot.name}@${snapshot.day}, and in the wrong place`);
+    }
+    return snapshot;
+  }
+
+  /** The one that a person means. Rejects with `not-found`, which tells what there is. */
+  async find({ name, day }: SnapshotName): Promise<Snapshot> {
+    const days = await this.days(name, () => {});
+    const found = pick(days, day);
+    if (found) return found;
+    const names = await this.#names();
+    const what =
+      days.length > 0
+        ? `there is ${days.map((one) => one.day).join(', ')}`
+        : names.length > 0
+          ? `there is ${names.join(', ')}`
+          : 'there are none';
+    throw new VmError(
+      'not-found',
+      `no snapshot ${name}${day === 'latest' ? '' : `@${day}`} on this computer (${what}); daybreak build ${name} makes one`,
+    );
+  }
+
+  /** Its tree, verified. */
+  async tree(snapshot: Snapshot): Promise<Tree> {
+    const text = new TextDecoder().decode(await this.store.get(snapshot.tree));
+    return decodeTree(`${snapshot.name}@${snapshot.day}`, text);
+  }
+
+  /** Keeps it: from now on it is in the list. What it names must be in the store. */
+  async add(snapshot: Snapshot): Promise<void> {
+    await this.#files.write(`${this.#directory}/${snapshot.name}/${snapshot.day}.json`, new TextEncoder().encode(printSnapshot(snapshot)));
+  }
+
+  /** Puts a tree's text and gives its digest. */
+  async putTree(tree: Tree): Promise<string> {
+    return this.store.put(new TextEncoder().encode(tree.encode()));
+  }
+
+  async remove({ name, day }: Snapshot): Promise<void> {
+    await this.#files.remove(`${this.#directory}/${name}/${day}.json`);
+  }
+
+  /**
+   * Removes chunks that no snapshot names, until `maxBytes` of those are left. Refuses (`bad-image`) while a record or a tree
+   * cannot be read: what it needs is not known.
+   */
+  async prune(clock: WallClock, maxBytes: number): Promise<PruneResult> {
+    const needed = new Set<string>();
+    const snapshots = await this.list((error) => {
+      throw new VmError(
+        'bad-image',
+        `${error.message}; nothing is removed while it is not known what that snapshot needs: remove or mend the file`,
+        error,
+      );
+    });
+    for (const snapshot of snapshots) {
+      needed.add(snapshot.tree).add(snapshot.kernel.digest);
+      for (const [, node] of (await this.tree(snapshot)).entries()) if (node.type === 'file') needed.add(node.digest);
+    }
+    return this.store.prune(clock, (digest) => needed.has(digest), maxBytes);
+  }
+
+  async #names(): Promise<string[]> {
+    const found: string[] = [];
+    for (const name of await this.#files.list(this.#directory)) {
+      const inside = await this.#files.list(`${this.#directory}/${name}`);
+      if (!isRecipeName(name)) continue;
+      if (inside.some((file) => file.endsWith('.json'))) found.push(name);
+      found.push(...inside.map((edition) => `${name}/${edition}`).filter((full) => !full.endsWith('.json') && isRecipeName(full)));
+    }
+    return found.sort();
+  }
+}
+
+/** `days` are newest first. */
+function pick(days: readonly Snapshot[], day: string): Snapshot | undefined {
+  if (day === 'latest' || day === 'today') return days[0];
+  if (/^-\d+$/.test(day)) return days[-Number(day)];
+  if (isDay(day)) return days.find((one) => one.day === day);
+  return days.find((one) => one.tree.startsWith(day));
+}
