@@ -57,6 +57,8 @@ export interface ConsolePcOptions {
   readonly output: (data: Uint8Array) => void;
   /** A line, without its end, that the guest wrote to the port `org.daybreak.control`. */
   readonly control?: (line: string) => void;
+  /** Further virtio ports, by name, beside a virtio console. The bytes are valid during the call only. */
+  readonly ports?: readonly { readonly name: string; readonly write: (data: Uint8Array) => void }[];
   /** The isa-debug-exit device. */
   readonly debugExit?: boolean;
   /** A reset ends the machine instead of starting it again. */
@@ -114,7 +116,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
         cols: options.consoleSize?.columns ?? 80,
         rows: options.consoleSize?.rows ?? 25,
       },
-      ports: [{ name: CONTROL_PORT, write: lines(options.control ?? (() => {})) }],
+      ports: [{ name: CONTROL_PORT, write: lines(options.control ?? (() => {})) }, ...(options.ports ?? [])],
     }),
     ...(options.kernel && {
       kernel: {

@@ -1,0 +1,34 @@
+/** The last of what a machine has printed, as lines. */
+const KEPT_LINES = 4000;
+const LINE_MAX = 2000;
+
+export class ConsoleTail {
+  readonly #decoder = new TextDecoder();
+  #lines: string[] = [];
+  #rest = '';
+
+  /** The bytes may lie in shared memory, which is not decoded everywhere. */
+  take(data: Uint8Array): void {
+    const parts = (this.#rest + this.#decoder.decode(data.slice(), { stream: true })).split('\n');
+    this.#rest = parts.pop()!.slice(-LINE_MAX);
+    for (const part of parts) this.#lines.push(part.replace(/\r/g, '').slice(0, LINE_MAX));
+    if (this.#lines.length > 2 * KEPT_LINES) this.#lines = this.#lines.slice(-KEPT_LINES);
+  }
+
+  /** What was printed after the line that begins so, `count` lines at most; the last lines when there is none. */
+  since(beginning: string, count: number): string {
+    const from = this.#lines.findLastIndex((line) => line.startsWith(beginning));
+    if (from < 0) return this.last(count);
+    const after = this.#lines.slice(from + 1).findIndex((line) => /^(Setting up|Preparing|Processing triggers for) /.test(line));
+    const lines = this.#lines.slice(from, after < 0 ? undefined : from + 1 + after);
+    return lines.slice(-count).map(indented).join('\n');
+  }
+
+  last(count: number): string {
+    return [...this.#lines, ...(this.#rest === '' ? [] : [this.#rest])].slice(-count).map(indented).join('\n');
+  }
+}
+
+function indented(line: string): string {
+  return `  ${line}`;
+}

@@ -1,0 +1,34 @@
+/** What a build takes from its host. */
+import type { ConsolePcOptions, RunningMachine } from '../../boards/console-pc.ts';
+import type { ArchiveHost } from '../debian/archive.ts';
+import type { Progress } from '../progress.ts';
+
+/** A machine that builds or is asked: no disks, no saved states. */
+export type MachineRequest = Pick<
+  ConsolePcOptions,
+  | 'kernel'
+  | 'initrds'
+  | 'commandLine'
+  | 'memoryBytes'
+  | 'accelerator'
+  | 'console'
+  | 'consoleSize'
+  | 'output'
+  | 'control'
+  | 'ports'
+  | 'noReboot'
+  | 'log'
+>;
+
+export type BuildMachine = Pick<RunningMachine, 'input' | 'stop' | 'ended'>;
+
+export interface BuildHost extends ArchiveHost {
+  /** Rejects with a VmError when the machine cannot be made. */
+  readonly startMachine: (request: MachineRequest) => Promise<BuildMachine>;
+  readonly progress: Progress;
+  /** Everything that the machine prints, as it comes: for a log. */
+  readonly consoleLog: (data: Uint8Array) => void;
+  /** An accelerator by name; undefined is the host's choice. */
+  readonly accelerator?: string;
+  readonly signal?: AbortSignal;
+}
