@@ -25,6 +25,8 @@ export interface Host {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** XDG_CACHE_HOME/daybreak: can be made again. */
   readonly cacheDirectory: string;
+  /** XDG_DATA_HOME/daybreak: snapshots that were built here. */
+  readonly dataDirectory: string;
   /** XDG_STATE_HOME/daybreak: what we remember. */
   readonly stateDirectory: string;
   /** Armoured OpenPGP keys that may sign Debian's archive, besides those of this system. */
@@ -33,6 +35,8 @@ export interface Host {
   readonly diagnoseKvm: () => Promise<KvmReport>;
   /** The built page (dist/web). */
   readonly pageDirectory: string;
+  /** The recipes that come with the product. */
+  readonly recipeDirectory: string;
   /** Aborted by SIGINT, SIGTERM, SIGHUP; `reason` is the signal's name. */
   readonly signal: AbortSignal;
 }
@@ -54,11 +58,13 @@ export function nodeHost(signal: AbortSignal): Host {
     log: (level, component, text) => messages.log(level, component, text),
     environment: env,
     cacheDirectory: xdgDirectory(env['XDG_CACHE_HOME'], `${homedir()}/.cache`),
+    dataDirectory: xdgDirectory(env['XDG_DATA_HOME'], `${homedir()}/.local/share`),
     stateDirectory: xdgDirectory(env['XDG_STATE_HOME'], `${homedir()}/.local/state`),
     archiveKeys: DEBIAN_ARCHIVE_KEYS,
     startMachine,
     diagnoseKvm: () => diagnoseKvm(),
     pageDirectory: fileURLToPath(new URL('web', import.meta.url)),
+    recipeDirectory: fileURLToPath(new URL('../recipes', import.meta.url)),
     signal,
   };
 }

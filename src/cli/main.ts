@@ -4,7 +4,12 @@ import { VmError } from '../base/errors.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_OURS, EXIT_SIGNAL, EXIT_USAGE } from './exit-codes.ts';
 import { nodeHost, type Host } from './host.ts';
 import { BOOT_HELP, bootVerb } from './verbs/boot.ts';
+import { BUILD_HELP, buildVerb } from './verbs/build.ts';
+import { DIFF_HELP, diffVerb } from './verbs/diff.ts';
 import { DOCTOR_HELP, doctorVerb } from './verbs/doctor.ts';
+import { INFO_HELP, infoVerb } from './verbs/info.ts';
+import { LIST_HELP, listVerb } from './verbs/list.ts';
+import { PRUNE_HELP, pruneVerb } from './verbs/prune.ts';
 import { SERVE_HELP, serveVerb } from './verbs/serve.ts';
 import { TRY_HELP, tryVerb } from './verbs/try.ts';
 
@@ -15,13 +20,19 @@ Usage: daybreak VERB [options]
 Verbs:
   try debian      today's Debian unstable, in a shell; nothing of it stays
   boot            start a kernel of your own
+  build NAME      make a snapshot of a recipe: debian, debian/trixie, ./my-recipe.toml
+  list            the snapshots on this computer
+  info NAME       what is known of one
+  diff A B        what changed between two: packages, files, sizes
+  prune           remove what no snapshot needs
   serve           offer the page that runs machines in a browser
   doctor          say whether machines can run on KVM here
   help VERB       more about a verb
   version         print the version
 
 Exit status: 0 fine, 1 failure, 2 wrong usage, 125 our own failure in "try … -- COMMAND", 128 + N ended by signal N;
-else what the command in the machine ended with. NO_COLOR is honoured; downloads go to XDG_CACHE_HOME/daybreak.
+else what the command in the machine ended with. NO_COLOR is honoured; downloads go to XDG_CACHE_HOME/daybreak,
+snapshots to XDG_DATA_HOME/daybreak.
 `;
 
 declare const DAYBREAK_VERSION: string | undefined;
@@ -29,6 +40,11 @@ declare const DAYBREAK_VERSION: string | undefined;
 const VERBS: Record<string, { run: (host: Host, args: readonly string[]) => Promise<number>; help: string }> = {
   try: { run: tryVerb, help: TRY_HELP },
   boot: { run: bootVerb, help: BOOT_HELP },
+  build: { run: buildVerb, help: BUILD_HELP },
+  list: { run: listVerb, help: LIST_HELP },
+  info: { run: infoVerb, help: INFO_HELP },
+  diff: { run: diffVerb, help: DIFF_HELP },
+  prune: { run: pruneVerb, help: PRUNE_HELP },
   serve: { run: serveVerb, help: SERVE_HELP },
   doctor: { run: doctorVerb, help: DOCTOR_HELP },
 };

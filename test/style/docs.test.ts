@@ -4,7 +4,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { BOOT_HELP } from '../../src/cli/verbs/boot.ts';
+import { BUILD_HELP } from '../../src/cli/verbs/build.ts';
+import { DIFF_HELP } from '../../src/cli/verbs/diff.ts';
 import { DOCTOR_HELP } from '../../src/cli/verbs/doctor.ts';
+import { INFO_HELP } from '../../src/cli/verbs/info.ts';
+import { LIST_HELP } from '../../src/cli/verbs/list.ts';
+import { PRUNE_HELP } from '../../src/cli/verbs/prune.ts';
 import { SERVE_HELP } from '../../src/cli/verbs/serve.ts';
 import { TRY_HELP } from '../../src/cli/verbs/try.ts';
 import { filesUnder, textOf } from './sources.ts';
@@ -18,7 +23,7 @@ const documents = [
   ...filesUnder('docs').filter((path) => path.endsWith('.md')),
 ];
 const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
-const VERBS = ['try', 'boot', 'serve', 'doctor', 'help', 'version'];
+const VERBS = ['try', 'boot', 'build', 'list', 'info', 'diff', 'prune', 'serve', 'doctor', 'help', 'version'];
 const exists = (path: string): boolean => existsSync(join(ROOT, path));
 
 /** Every match of a pattern's first group in every document, as `document: match`. */
@@ -39,7 +44,7 @@ describe('the documents', () => {
   test('name files of src, test, scripts and docs that exist', () => {
     expect(all(/`((?:src|test|scripts|docs)\/[\w./-]*)/g, (path) => exists(path))).toEqual([]);
     // ARCHITECTURE.md leaves out src/ and, where it is about one folder, that folder.
-    const places = ['src/', 'src/x86/', 'src/snapshots/', 'src/snapshots/debian/', 'src/devices/', 'src/boards/'];
+    const places = ['src/', 'src/x86/', 'src/snapshots/', 'src/snapshots/debian/', 'src/snapshots/builder/', 'src/devices/', 'src/boards/'];
     const named = [...textOf('ARCHITECTURE.md').matchAll(/`([a-z0-9][\w/-]*(?:\.ts|\/))`/g)].map((match) => match[1]!);
     expect(named.filter((path) => ![...places, ''].some((place) => exists(place + path)) && !EMPTY.has(path))).toEqual([]);
   });
@@ -69,6 +74,8 @@ describe('the documents', () => {
     expect(listed('docs/try-debian.md')).toEqual(offered(TRY_HELP));
     expect(listed('docs/boot-a-kernel.md')).toEqual(offered(BOOT_HELP));
     expect(listed('docs/browser.md')).toEqual(offered(SERVE_HELP));
+    const ofSnapshots = [BUILD_HELP, LIST_HELP, INFO_HELP, DIFF_HELP, PRUNE_HELP].flatMap(offered);
+    expect(listed('docs/recipes.md')).toEqual([...new Set(ofSnapshots)].toSorted());
     expect(listed('docs/kvm.md')).toEqual(offered(DOCTOR_HELP));
   });
 });

@@ -1,5 +1,6 @@
 /** A terminal, a host and a machine for tests of the command line. */
 import { Buffer } from 'node:buffer';
+import { fileURLToPath } from 'node:url';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
 import type { Disposable } from '../../base/disposable.ts';
@@ -184,6 +185,7 @@ export function testHost(
     log: (level, component, text) => messages.log(level, component, text),
     environment: { TERM: 'xterm' },
     cacheDirectory: `${directory}/cache`,
+    dataDirectory: `${directory}/data`,
     stateDirectory: `${directory}/state`,
     archiveKeys,
     startMachine: async (options) => {
@@ -193,6 +195,7 @@ export function testHost(
     },
     diagnoseKvm: async () => ({ works: false, findings: [{ what: 'a thing', works: false }], problem: 'it is broken', remedy: 'mend it' }),
     pageDirectory: directory,
+    recipeDirectory: fileURLToPath(new URL('../../../recipes', import.meta.url)),
     signal: abort.signal,
   };
   return { host, terminal, errors, abort };

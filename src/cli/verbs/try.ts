@@ -168,7 +168,7 @@ export async function systemMirror(files: Files): Promise<string | undefined> {
 }
 
 /** The archive keys that this system trusts, if it is a Debian. */
-async function systemKeyring(files: Files): Promise<Uint8Array[]> {
+export async function systemKeyring(files: Files): Promise<Uint8Array[]> {
   for (const path of KEYRINGS) {
     const data = await files.read(path).catch(() => undefined);
     if (data) return [data];

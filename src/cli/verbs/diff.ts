@@ -1,0 +1,81 @@
+/** `daybreak diff`: what changed between two snapshots. */
+import { VmError } from '../../base/errors.ts';
+import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
+import { diffSnapshots, type FileChange, type TreeDiff } from '../../snapshots/catalogue/diff.ts';
+import { parseVerb } from '../arguments.ts';
+import { EXIT_OK } from '../exit-codes.ts';
+import type { Host } from '../host.ts';
+import { formatBytes } from '../messages.ts';
+import { formatTable } from '../table.ts';
+
+export const DIFF_HELP = `Usage: daybreak diff A B [options]
+
+What changed from snapshot A to snapshot B, both on this computer: packages, then files with the package that each belongs to,
+then sizes. A name alone is its newest day; debian@-1 is the one before.
+
+Options:
+  --files           every file that changed, not only how many of each package
+  --json            all of it as JSON
+  -h, --help        this text
+`;
+
+export async function diffVerb(host: Host, args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseVerb('diff', args, {
+    files: { type: 'boolean' },
+    json: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
+  if (values['help']) {
+    print(DIFF_HELP);
+    return EXIT_OK;
+  }
+  if (positionals.length !== 2) throw new VmError('usage', 'diff: expected two names (daybreak diff debian@-1 debian)');
+  const catalogue = new Catalogue(host.files, host.dataDirectory);
+  const [a, b] = [await catalogue.find(parseSnapshotName(positionals[0]!)), await catalogue.find(parseSnapshotName(positionals[1]!))];
+  const sides = [a, b].map(async (snapshot) => ({ tree: await catalogue.tree(snapshot), packages: snapshot.packages }));
+  const [from, to] = await Promise.all(sides);
+  const diff = await diffSnapshots(from!, to!, catalogue.store);
+  if (values['json']) {
+    const label = ({ name, day, tree }: typeof a) => ({ name, day, tree });
+    print(`${JSON.stringify({ from: label(a), to: label(b), ...diff })}\n`);
+  } else print(report(diff, values['files'] === true));
+  return EXIT_OK;
+}
+
+function report({ packages, files, totals }: TreeDiff, everyFile: boolean): string {
+  if (packages.length === 0 && files.length === 0) return 'no difference\n';
+  const parts: string[] = [];
+  if (packages.length > 0)
+    parts.push(formatTable(packages.map(({ name, from, to }) => [sign(from, to), name, from ?? '', from && to ? '→' : '', to ?? ''])));
+  if (files.length > 0) parts.push(everyFile ? fileTable(files) : packageTable(files));
+  parts.push(
+    `${totals.added} files added, ${totals.removed} removed, ${totals.changed} changed; ` +
+      `${formatBytes(totals.fromBytes)} → ${formatBytes(totals.toBytes)}, of it ${formatBytes(totals.newBytes)} new\n`,
+  );
+  return parts.join('\n');
+}
+
+function sign(from: unknown, to: unknown): string {
+  return from === undefined ? '+' : to === undefined ? '-' : '~';
+}
+
+function fileTable(files: readonly FileChange[]): string {
+  const signs = { added: '+', removed: '-', changed: '~' };
+  return formatTable(files.map((file) => [signs[file.change], file.path, file.what.join(' '), file.package ?? '(no package)']));
+}
+
+/** How many files of each package, the most first. */
+function packageTable(files: readonly FileChange[]): string {
+  const byPackage = new Map<string, { count: number; bytes: number }>();
+  for (const file of files) {
+    const key = file.package ?? '(no package)';
+    const { count, bytes } = byPackage.get(key) ?? { count: 0, bytes: 0 };
+    byPackage.set(key, { count: count + 1, bytes: bytes + file.toBytes });
+  }
+  const rows = [...byPackage].sort(([a, x], [b, y]) => y.count - x.count || (a < b ? -1 : 1));
+  return formatTable(
+    [['FILES', 'SIZE', 'OF'], ...rows.map(([name, { count, bytes }]) => [String(count), formatBytes(bytes), name])],
+    [0, 1],
+  );
+}

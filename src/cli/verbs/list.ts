@@ -1,0 +1,45 @@
+/** `daybreak list`: the snapshots on this computer. */
+import { VmError } from '../../base/errors.ts';
+import { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
+import { parseVerb } from '../arguments.ts';
+import { EXIT_OK } from '../exit-codes.ts';
+import type { Host } from '../host.ts';
+import { formatBytes } from '../messages.ts';
+import { formatTable } from '../table.ts';
+
+export const LIST_HELP = `Usage: daybreak list [NAME] [options]
+
+The snapshots on this computer, or those of one name, newest first.
+
+Options:
+  --json            one line of JSON for each
+  -h, --help        this text
+`;
+
+export async function listVerb(host: Host, args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseVerb('list', args, { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } });
+  const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
+  if (values['help']) {
+    print(LIST_HELP);
+    return EXIT_OK;
+  }
+  if (positionals.length > 1) throw new VmError('usage', 'list: expected one name at most');
+  const catalogue = new Catalogue(host.files, host.dataDirectory);
+  const all = await catalogue.list((error) => host.messages.log('warn', 'list', error.message));
+  const shown = positionals[0] === undefined ? all : all.filter(({ name }) => name === positionals[0]);
+  if (values['json']) {
+    for (const { name, day, title, tree, contentBytes, packages, kernel } of shown) {
+      print(`${JSON.stringify({ name, day, title, tree, contentBytes, packageCount: packages.length, kernel: kernel.version })}\n`);
+    }
+    return EXIT_OK;
+  }
+  if (shown.length === 0) {
+    host.messages.line('there are no snapshots here yet: daybreak build debian makes one');
+    return EXIT_OK;
+  }
+  const rows = shown.map(({ name, day, tree, contentBytes, packages, title }) => {
+    return [name, day, String(packages.length), formatBytes(contentBytes), tree.slice(0, 12), title ?? ''];
+  });
+  print(formatTable([['NAME', 'DAY', 'PACKAGES', 'SIZE', 'TREE', 'TITLE'], ...rows], [2, 3]));
+  return EXIT_OK;
+}

@@ -1,0 +1,65 @@
+/** `daybreak prune`: removes old snapshots, and contents that none of the rest needs. */
+import { VmError } from '../../base/errors.ts';
+import { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
+import { parseVerb, text } from '../arguments.ts';
+import { EXIT_OK } from '../exit-codes.ts';
+import type { Host } from '../host.ts';
+import { formatBytes } from '../messages.ts';
+
+export const PRUNE_HELP = `Usage: daybreak prune [options]
+
+Removes contents that no snapshot on this computer needs and that nobody has asked for within a day, those of interrupted
+builds for instance.
+
+Options:
+  --keep-days N     first remove all but the N newest days of each name
+  --keep-size SIZE  leave that much of what is not needed, the latest: an interrupted build finds its work again (default: 0)
+  --json            what was removed, as one line of JSON
+  -h, --help        this text
+`;
+
+export async function pruneVerb(host: Host, args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseVerb('prune', args, {
+    'keep-days': { type: 'string' },
+    'keep-size': { type: 'string' },
+    json: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
+  if (values['help']) {
+    print(PRUNE_HELP);
+    return EXIT_OK;
+  }
+  if (positionals.length > 0) throw new VmError('usage', 'prune: it takes options only (daybreak prune --help)');
+  const keepDays = text(values, 'keep-days');
+  if (keepDays !== undefined && !/^[1-9]\d{0,4}$/.test(keepDays))
+    throw new VmError('usage', `--keep-days ${keepDays}: expected a number from 1 on`);
+  const keepSize = text(values, 'keep-size') ?? '0';
+  const maxBytes = sizeOf(keepSize);
+  if (maxBytes === undefined) throw new VmError('usage', `--keep-size ${keepSize}: expected a size, such as 512M or 2G`);
+  const catalogue = new Catalogue(host.files, host.dataDirectory);
+  const removed: string[] = [];
+  if (keepDays !== undefined) {
+    const seen = new Map<string, number>();
+    for (const snapshot of await catalogue.list(() => {})) {
+      const count = (seen.get(snapshot.name) ?? 0) + 1;
+      seen.set(snapshot.name, count);
+      if (count <= Number(keepDays)) continue;
+      await catalogue.remove(snapshot);
+      removed.push(`${snapshot.name}@${snapshot.day}`);
+    }
+  }
+  const result = await catalogue.prune(host.clock, maxBytes);
+  if (values['json']) print(`${JSON.stringify({ snapshots: removed, ...result })}\n`);
+  else {
+    for (const name of removed) print(`removed ${name}\n`);
+    print(`removed ${result.removed} contents of ${formatBytes(result.removedBytes)}; ${formatBytes(result.keptBytes)} are left\n`);
+  }
+  return EXIT_OK;
+}
+
+/** `0`, `512M`, `2G`, `1T` in bytes; undefined when it is none. */
+function sizeOf(size: string): number | undefined {
+  const match = /^(\d{1,6})([KMGT]?)(?:i?B)?$/i.exec(size);
+  return match ? Number(match[1]) * 1024 ** ' KMGT'.indexOf(match[2]!.toUpperCase() || ' ') : undefined;
+}
