@@ -128,6 +128,13 @@ function checkCpu({ name, cpu: was }: SavedPc, is: CpuIdentity): void {
   }
   const lacks = was.features.filter((feature) => !is.features.includes(feature));
   const extra = is.features.filter((feature) => !was.features.includes(feature));
+  if (is.name === HOST_CPU.name) {
+    if (lacks.length === 0) return;
+    throw badState(
+      name,
+      `the machine has seen a processor with ${lacks.join(', ')}, which this computer’s KVM does not offer: restore it on one that has it`,
+    );
+  }
   if (lacks.length + extra.length === 0) return;
   const differ = [...lacks.map((one) => `without ${one}`), ...extra.map((one) => `with ${one}`)].slice(0, 8).join(', ');
   throw badState(name, `CPU model ${is.name} is another one in this Daybreak (${differ}): save it again with this one`);

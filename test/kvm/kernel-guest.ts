@@ -32,6 +32,7 @@ export class KernelGuest {
   readonly memory: Memory;
   readonly pio = new Bus('pio');
   readonly mmio = new Bus('mmio');
+  readonly time = { baseNs: 0, start: 0, rate: 1 };
   readonly machine: KernelMachine;
   #woken: (() => void) | undefined;
 
@@ -44,7 +45,7 @@ export class KernelGuest {
       pio,
       mmio,
       acknowledge: () => -1,
-      time: { baseNs: 0, start: 0, rate: 1 },
+      time: this.time,
       epochMs: 0,
       fpuError() {},
       random: () => 0n,

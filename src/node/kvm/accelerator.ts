@@ -1,8 +1,9 @@
 /** The accelerator that is Linux's: guest code runs on the host's processor. */
 import type { Disposable } from '../../base/disposable.ts';
 import type { GuestClock } from '../../machine/clock.ts';
-import type { Accelerator, ChiplessHost, VCpu, VCpuHost } from '../../machine/vcpu.ts';
+import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
 import { KernelChips } from './chips.ts';
+import { featuresOf } from './features.ts';
 import { guestCpuid } from './cpuid.ts';
 import type { Native } from './native.ts';
 import { Processors } from './processors.ts';
@@ -22,6 +23,8 @@ export interface KernelMachine {
 export class KvmAccelerator implements Accelerator, Disposable {
   readonly name = 'kvm';
   readonly reservedBytes: number;
+  /** The host's, as far as a guest sees it: a saved machine needs all of it. */
+  readonly cpu: CpuIdentity;
   readonly native: Native;
   readonly #system: KvmSystem;
   readonly #completer: Accelerator | undefined;
@@ -36,6 +39,8 @@ export class KvmAccelerator implements Accelerator, Disposable {
     this.createWithChips = program && ((host, clock, wake) => this.#withChips(host, clock, wake, program));
     this.native = native;
     this.#system = new KvmSystem(native);
+    const cpuid = guestCpuid(this.#system, { kernelChips: program !== undefined, id: 0, processors: 1 });
+    this.cpu = { name: 'host', features: featuresOf(cpuid) };
     this.#completer = completer;
     this.reservedBytes = completer?.reservedBytes ?? 0;
   }

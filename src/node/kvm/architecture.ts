@@ -8,6 +8,7 @@ import { readRegisters, writeRegisters } from './registers.ts';
 import { getMsr, getPart, setMsr, setPart } from './vcpu-state.ts';
 
 const TSC = 0x10;
+const SPEC_CTRL = 0x48;
 const XCR0_AT = 8;
 const X87 = 1n;
 const SSE = 2n;
@@ -23,8 +24,10 @@ const MXCSR_INITIAL = 0x1f80;
 const EXCEPTION_AT = 0;
 const INTERRUPT_AT = 8;
 const SHADOW_AT = 11;
+const NMI_PENDING_AT = 13;
 const NMI_MASKED_AT = 14;
 const FLAGS_AT = 20;
+const VALID_NMI_PENDING = 1;
 const VALID_SHADOW = 4;
 
 /** Components that XSTATE_BV leaves out are written as the initial state that they are in. */
@@ -55,9 +58,11 @@ export function readArchitecture(native: Native, fd: number): ProcessorState {
   state.dr = Array.from({ length: 6 }, (_, n) => debug.getBigUint64(n * 8, true));
   for (const name of STATE_MSR_NAMES) state.msrs[name] = getMsr(native, fd, STATE_MSRS[name]) ?? 0n;
   state.tsc = getMsr(native, fd, TSC) ?? 0n;
+  state.specCtrl = getMsr(native, fd, SPEC_CTRL) ?? 0n;
   state.xsave = normalized(getPart(native, fd, 'xsave'));
   const events = getPart(native, fd, 'events');
   state.shadow = events.getUint8(SHADOW_AT) !== 0;
+  state.nmiPending = events.getUint8(NMI_PENDING_AT) !== 0;
   state.nmiBlocked = events.getUint8(NMI_MASKED_AT) !== 0;
   const exception = events.getUint8(EXCEPTION_AT) || events.getUint8(EXCEPTION_AT + 3);
   const interrupt = events.getUint8(INTERRUPT_AT);
@@ -97,6 +102,8 @@ export function writeArchitecture(native: Native, fd: number, state: ProcessorSt
   state.dr.forEach((value, n) => debug.setBigUint64(n * 8, value, true));
   setPart(native, fd, 'debugregs', debug);
   setMsr(native, fd, TSC, state.tsc);
+  // Mitigations of the guest's: where the host has none, it goes on without.
+  if (state.specCtrl !== (getMsr(native, fd, SPEC_CTRL) ?? 0n)) setMsr(native, fd, SPEC_CTRL, state.specCtrl);
   for (const name of STATE_MSR_NAMES) {
     if (!setMsr(native, fd, STATE_MSRS[name], state.msrs[name]) && state.msrs[name] !== 0n) {
       throw new VmError(
@@ -108,8 +115,9 @@ export function writeArchitecture(native: Native, fd: number, state: ProcessorSt
 
   const events = getPart(native, fd, 'events');
   new Uint8Array(events.buffer).fill(0, 0, FLAGS_AT);
-  events.setUint32(FLAGS_AT, VALID_SHADOW, true);
+  events.setUint32(FLAGS_AT, VALID_NMI_PENDING | VALID_SHADOW, true);
   events.setUint8(SHADOW_AT, state.shadow ? 1 : 0);
+  events.setUint8(NMI_PENDING_AT, state.nmiPending ? 1 : 0);
   events.setUint8(NMI_MASKED_AT, state.nmiBlocked ? 1 : 0);
   const { kind, vector, hasError, error } = state.event;
   if (kind === EXCEPTION) {

@@ -2,7 +2,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { VmError } from '../../base/errors.ts';
 import type { Disposable } from '../../base/disposable.ts';
-import type { Memory } from '../../machine/memory.ts';
+import { type Memory, PAGE_SIZE } from '../../machine/memory.ts';
 import * as K from './abi.ts';
 import type { Native } from './native.ts';
 
@@ -10,6 +10,8 @@ const DEVICE = '/dev/kvm';
 /** Pages of its own that Intel's processors need in a guest's address space: below 4 GiB, where firmware would be. */
 const IDENTITY_MAP = 0xfffb_c000;
 const TSS = 0xfffb_d000;
+const CLOCK_BYTES = 0x30;
+const LOG_DIRTY_PAGES = 1;
 /** Without these there is nothing to run on; all are older than Linux 5.0. */
 const REQUIRED: Readonly<Record<string, number>> = {
   KVM_CAP_USER_MEMORY: K.KVM_CAP_USER_MEMORY,
@@ -19,6 +21,7 @@ const REQUIRED: Readonly<Record<string, number>> = {
   KVM_CAP_XSAVE: K.KVM_CAP_XSAVE,
   KVM_CAP_XCRS: K.KVM_CAP_XCRS,
   KVM_CAP_IMMEDIATE_EXIT: K.KVM_CAP_IMMEDIATE_EXIT,
+  KVM_CAP_ADJUST_CLOCK: K.KVM_CAP_ADJUST_CLOCK,
 };
 
 /** The result of an ioctl. Throws `host-io` when it is an error. */
@@ -78,6 +81,7 @@ export class KvmVm implements Disposable {
   readonly system: KvmSystem;
   readonly fd: number;
   readonly memory: Memory;
+  #logsWrites = false;
   #open = true;
 
   constructor(system: KvmSystem, memory: Memory) {
@@ -103,6 +107,7 @@ export class KvmVm implements Disposable {
     // struct kvm_userspace_memory_region
     const region = new DataView(new ArrayBuffer(32));
     region.setUint32(0, slot, true);
+    region.setUint32(4, this.#logsWrites ? LOG_DIRTY_PAGES : 0, true);
     region.setBigUint64(8, BigInt(base), true);
     region.setBigUint64(16, BigInt(size), true);
     region.setBigUint64(24, native.address(this.memory.bytes) + BigInt(this.memory.hostOffset(base, size)), true);
@@ -117,6 +122,44 @@ export class KvmVm implements Disposable {
     data.setUint32(0, capability, true);
     data.setBigUint64(8, BigInt(argument), true);
     checked(this.system.native.ioctlData(this.fd, K.KVM_ENABLE_CAP, new Uint8Array(data.buffer)), `enabling capability ${capability}`);
+  }
+
+  /** What the guest's kvmclock shows, in nanoseconds: KVM's own counts from when the machine was made. */
+  get clockNs(): number {
+    const data = new DataView(new ArrayBuffer(CLOCK_BYTES));
+    checked(this.system.native.ioctlData(this.fd, K.KVM_GET_CLOCK, new Uint8Array(data.buffer)), 'KVM_GET_CLOCK');
+    return Number(data.getBigUint64(0, true));
+  }
+
+  set clockNs(ns: number) {
+    // struct kvm_clock_data
+    const data = new DataView(new ArrayBuffer(CLOCK_BYTES));
+    data.setBigUint64(0, BigInt(Math.floor(ns)), true);
+    checked(this.system.native.ioctlData(this.fd, K.KVM_SET_CLOCK, new Uint8Array(data.buffer)), 'KVM_SET_CLOCK');
+  }
+
+  /** Makes KVM remember which pages of RAM the guest writes from now on, or forget it. Costs the guest a fault for each page. */
+  set logsWrites(on: boolean) {
+    this.#logsWrites = on;
+    this.memory.ranges.forEach(({ base, size }, slot) => this.#mapRam(slot, base, size));
+  }
+
+  /** Marks in `Memory.dirty` what the guest has written since the last time, or since `logsWrites` was set. */
+  collectWrites(): void {
+    if (!this.#logsWrites) return;
+    const { native } = this.system;
+    this.memory.ranges.forEach(({ base, size }, slot) => {
+      const bits = new Uint32Array(2 * Math.ceil(size / PAGE_SIZE / 64));
+      // struct kvm_dirty_log
+      const log = new DataView(new ArrayBuffer(16));
+      log.setUint32(0, slot, true);
+      log.setBigUint64(8, native.address(bits), true);
+      checked(native.ioctlData(this.fd, K.KVM_GET_DIRTY_LOG, new Uint8Array(log.buffer)), 'KVM_GET_DIRTY_LOG');
+      const first = (this.memory.hostOffset(base, size) - this.memory.ramOffset) / PAGE_SIZE;
+      bits.forEach((word, n) => {
+        for (let rest = word; rest !== 0; rest &= rest - 1) this.memory.dirty[first + n * 32 + 31 - Math.clz32(rest & -rest)] = 1;
+      });
+    });
   }
 
   /** File descriptor of a new vCPU. */

@@ -35,6 +35,7 @@ export abstract class VCpuBase implements Disposable {
   protected readonly data: DataView;
   /** KVM finishes the last access when it is entered again: until then registers are those before it. */
   protected unfinished = false;
+  readonly #vm: KvmVm;
   readonly #exits = new Map<number, number>();
   readonly #powerOn: RawState;
   readonly #origin = performance.now();
@@ -45,6 +46,7 @@ export abstract class VCpuBase implements Disposable {
 
   constructor({ vm, host, id, cpuid, completer }: VCpuParts) {
     this.#makeCompleter = completer;
+    this.#vm = vm;
     const { native } = vm.system;
     this.native = native;
     this.host = host;
@@ -143,6 +145,9 @@ export abstract class VCpuBase implements Disposable {
   setArchitecture(state: ProcessorState): void {
     this.settle();
     this.adopt(state);
+    // kvmclock goes on with guest time, which may be another machine's.
+    const { baseNs, start, rate } = this.host.time;
+    this.#vm.clockNs = Math.max(0, baseNs + (this.executed - start) * rate);
   }
 
   registers(): Registers {
