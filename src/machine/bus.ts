@@ -9,6 +9,17 @@ export interface BusDevice {
   read(offset: number, width: Width): number;
   /** `value` is unsigned and fits `width`. */
   write(offset: number, width: Width, value: number): void;
+  /** Registers whose writes, whatever the value, may be told late and several as one: an accelerator may catch them by itself. */
+  readonly doorbells?: Doorbells;
+}
+
+/** Equal registers at equal distances. */
+export interface Doorbells {
+  readonly offset: number;
+  readonly stride: number;
+  readonly count: number;
+  /** Of the writes that count; others come as usual. */
+  readonly width: Width;
 }
 
 /** A range of a bus that answers to one device. */
@@ -30,6 +41,8 @@ export class Bus {
   /** Sorted by base. */
   readonly #mappings: Mapping[] = [];
   #last: Mapping | undefined;
+  /** Grows with each change of the mappings. */
+  changes = 0;
 
   constructor(name: string) {
     this.name = name;
@@ -46,6 +59,7 @@ export class Bus {
     assert(!clash, `${this.name}: ${name} at 0x${base.toString(16)} overlaps ${clash?.name}`);
     const index = this.#mappings.findIndex((other) => other.base > base);
     this.#mappings.splice(index < 0 ? this.#mappings.length : index, 0, mapping);
+    this.changes++;
     return mapping;
   }
 
@@ -57,6 +71,7 @@ export class Bus {
   unmap(mapping: Mapping): void {
     const index = this.#mappings.indexOf(mapping);
     if (index >= 0) this.#mappings.splice(index, 1);
+    this.changes++;
     if (this.#last === mapping) this.#last = undefined;
   }
 

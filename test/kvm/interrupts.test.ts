@@ -2,6 +2,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, type TestContext } from 'vitest';
 import type { Disposable } from '../../src/base/disposable.ts';
 import { KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED } from '../../src/node/kvm/abi.ts';
+import { Echo } from '../../src/devices/virtio/testing/echo.ts';
+import { TestDriver } from '../../src/devices/virtio/testing/driver.ts';
+import { NOTIFY_PAGE, NOTIFY_STRIDE, REGISTER_BAR_SIZE } from '../../src/devices/virtio/registers.ts';
 import { EventFd, onDoorbell, raisesInterrupt } from '../../src/node/kvm/event-fd.ts';
 import type { ThreadProgram } from '../../src/node/kvm/threaded-vcpu.ts';
 import { Assembler, Label } from '../engine/assembler.ts';
@@ -173,6 +176,50 @@ test('a doorbell signals its eventfd, and only with its value; the guest does no
   bell.dispose();
   watch.dispose();
   event.dispose();
+});
+
+test('a virtio device hears its queue by ioeventfd and answers by irqfd: the guest’s driver never comes out of KVM', async (context) => {
+  const ROUNDS = 50;
+  const VECTOR = 0x3a;
+  const ANSWER = 0x50_0000;
+  const device = new Echo();
+  let driver!: TestDriver;
+  const events: Disposable[] = [];
+  const [avail, used, notify] = [0x10_4000 + 16 * 16, 0x10_4000 + 24 * 16, 0xd000_0000 + NOTIFY_PAGE + NOTIFY_STRIDE];
+  const a = new Assembler(0);
+  const [again, wait, answered] = [new Label(), new Label(), new Label()];
+  a.put(0xb9, ...u32(ROUNDS)); // mov ecx, ROUNDS
+  a.place(again);
+  a.put(0x66, 0xff, 0x04, 0x25, ...u32(avail + 2)); // inc word [avail.idx]: descriptor 0 again
+  a.put(0xbf, ...u32(notify), 0x66, 0xc7, 0x07, 1, 0); // mov word [notify], 1
+  a.place(wait);
+  a.put(0xfa, 0x0f, 0xb7, 0x04, 0x25, ...u32(used + 2), 0x66, 0x3b, 0x04, 0x25, ...u32(avail + 2)); // cli; used.idx == avail.idx?
+  a.short(0x74, answered);
+  a.put(0xfb, 0xf4); // sti; hlt
+  a.short(0xeb, wait);
+  a.place(answered);
+  a.put(0xfb, 0xff, 0xc9); // sti; dec ecx
+  a.short(0x75, again);
+  await start(context, a.finish(), ({ memory, mmio, machine }) => {
+    const code = memory.view(CODE, 0x1000)!.slice();
+    driver = new TestDriver(device, true, memory).start({ msix: true, features: 0n });
+    memory.view(CODE, 0x1000)!.set(code);
+    const queue = driver.queues[1]!;
+    expect([queue.avail, queue.used, driver.base + NOTIFY_PAGE + NOTIFY_STRIDE]).toEqual([avail, used, notify]);
+    queue.describe(0, 0x50_1000, 4, 1, 1);
+    queue.describe(1, ANSWER, 4, 2);
+    memory.view(0x50_1000, 4)!.set([1, 2, 3, 4]);
+    mmio.map(driver.base, REGISTER_BAR_SIZE, 'echo', driver.transport);
+    const event = new EventFd(kvm!.native);
+    const gsi = machine.chips.routing.route({ address: 0xfee0_0000, data: VECTOR });
+    events.push(raisesInterrupt(machine.vm, event, gsi), event);
+    driver.msi.send = () => event.signal();
+  });
+  expect(device.state.requests).toBe(ROUNDS);
+  expect([...driver.bytes(ANSWER, 4)]).toEqual([1, 2, 3, 4]);
+  expect(count(VECTOR)).toBeGreaterThan(0);
+  expect(guest!.machine.processors.counts.exits['MMIO'] ?? 0).toBe(0);
+  for (const event of events) event.dispose();
 });
 
 describe('several processors', () => {

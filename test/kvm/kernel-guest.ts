@@ -37,7 +37,7 @@ export class KernelGuest {
   #woken: (() => void) | undefined;
 
   constructor({ accelerator }: Kvm, program: ThreadProgram, processors = 1) {
-    const memory = new Memory(4 * MIB, accelerator.reservedBytes);
+    const memory = new Memory(8 * MIB, accelerator.reservedBytes);
     this.memory = memory;
     const { pio, mmio } = this;
     const host: VCpuHost = {

@@ -1,7 +1,7 @@
 /** Virtio over PCI, without legacy support. VIRTIO 1.2, 4.1. */
 import { silent } from '../../base/log.ts';
 import type { Log } from '../../base/log.ts';
-import type { BusDevice, Width } from '../../machine/bus.ts';
+import type { BusDevice, Doorbells, Width } from '../../machine/bus.ts';
 import type { Device } from '../../machine/device.ts';
 import type { MsiSink } from '../../machine/irq.ts';
 import type { GuestMemory } from '../../machine/memory.ts';
@@ -58,6 +58,7 @@ export class VirtioPci implements Device<VirtioPciState>, BusDevice, VirtioTrans
   readonly queues: readonly Virtqueue[];
   readonly msix: Msix;
   readonly features: bigint;
+  readonly doorbells: Doorbells;
   running = false;
   readonly #common: CommonConfig;
   readonly #memory: GuestMemory;
@@ -68,6 +69,8 @@ export class VirtioPci implements Device<VirtioPciState>, BusDevice, VirtioTrans
     this.#memory = resources.memory;
     this.#log = resources.log ?? silent;
     this.features = device.features | TRANSPORT_FEATURES;
+    // Which queue is in the place; the value repeats it.
+    this.doorbells = { offset: NOTIFY_PAGE, stride: NOTIFY_STRIDE, count: device.queueSizes.length, width: 2 };
     this.queues = device.queueSizes.map((size, index) => new Virtqueue(index, size, resources.memory, this));
     this.msix = new Msix(device.queueSizes.length + 1, resources.msi);
     this.pci = new PciFunction(

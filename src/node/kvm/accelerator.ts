@@ -3,6 +3,7 @@ import type { Disposable } from '../../base/disposable.ts';
 import type { GuestClock } from '../../machine/clock.ts';
 import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
 import { KernelChips } from './chips.ts';
+import { DoorbellWatch } from './doorbells.ts';
 import { featuresOf } from './features.ts';
 import { guestCpuid } from './cpuid.ts';
 import type { Native } from './native.ts';
@@ -83,7 +84,7 @@ export class KvmAccelerator implements Accelerator, Disposable {
       this.#parts.push(vcpu);
       return vcpu;
     });
-    const all = new Processors(vcpus as [ThreadedVCpu], shared);
+    const all = new Processors(vcpus as [ThreadedVCpu], shared, new DoorbellWatch(vm, host.mmio, wake));
     this.#parts.push(all);
     return { vm, chips, processors: all, vcpus };
   }

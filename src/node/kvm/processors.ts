@@ -6,6 +6,7 @@
 import type { Disposable } from '../../base/disposable.ts';
 import type { ProcessorState } from '../../machine/processor-state.ts';
 import type { Exit, Registers, VCpu, VCpuCounts } from '../../machine/vcpu.ts';
+import type { DoorbellWatch } from './doorbells.ts';
 import { ASLEEP, BELL } from './thread-words.ts';
 import type { ThreadedVCpu } from './threaded-vcpu.ts';
 
@@ -23,8 +24,11 @@ export class Processors implements VCpu, Disposable {
   #stopAsked = false;
   #paused = true;
 
+  readonly #doorbells: DoorbellWatch;
+
   /** @param vcpus the bootstrap processor first */
-  constructor(vcpus: readonly [ThreadedVCpu, ...ThreadedVCpu[]], shared: Int32Array<SharedArrayBuffer>) {
+  constructor(vcpus: readonly [ThreadedVCpu, ...ThreadedVCpu[]], shared: Int32Array<SharedArrayBuffer>, doorbells: DoorbellWatch) {
+    this.#doorbells = doorbells;
     this.#first = vcpus[0];
     this.#vcpus = vcpus;
     this.#shared = shared;
@@ -46,6 +50,7 @@ export class Processors implements VCpu, Disposable {
     const until = performance.now() + budget / NS_PER_MS;
     this.#paused = false;
     Atomics.store(this.#shared, ASLEEP, 0);
+    this.#doorbells.answer();
     for (let linger = true; ;) {
       const bell = Atomics.load(this.#shared, BELL);
       let served = false;
@@ -57,6 +62,7 @@ export class Processors implements VCpu, Disposable {
           if (exit) return this.#leave(exit);
         }
         if (this.#stopAsked) return this.#leave(BUDGET);
+        this.#doorbells.update();
         vcpu.enter();
       }
       if (this.#stopAsked || performance.now() >= until) return this.#leave(BUDGET);
@@ -82,6 +88,7 @@ export class Processors implements VCpu, Disposable {
     this.#paused = true;
     for (const vcpu of this.#vcpus) vcpu.kickOut();
     for (const vcpu of this.#vcpus) vcpu.halt();
+    this.#doorbells.settle();
   }
 
   /** Devices' interrupts go to the kernel's controllers: nothing waits for a look. */
@@ -136,6 +143,7 @@ export class Processors implements VCpu, Disposable {
 
   dispose(): void {
     this.pause();
+    this.#doorbells.dispose();
     for (const vcpu of this.#vcpus) vcpu.dispose();
   }
 }
