@@ -28,6 +28,7 @@ import type { VirtioDevice } from '../devices/virtio/virtio-device.ts';
 import type { BoardDescription } from '../firmware/acpi/description.ts';
 import type { KernelRequest } from '../firmware/boot-plan.ts';
 import { installFirmware } from '../firmware/install.ts';
+import { GENERATION_ID } from '../firmware/memory-map.ts';
 import { loadKernel } from '../firmware/load-kernel.ts';
 import { VmError } from '../base/errors.ts';
 import { silent, type Log } from '../base/log.ts';
@@ -66,6 +67,7 @@ const INTX_GSIS = [16, 17, 18, 19] as const;
 /** The same without I/O APIC. */
 const INTX_PIC_IRQS = [10, 10, 11, 11] as const;
 const SCI = 9;
+const GENERATION_GPE = 0;
 
 const DESCRIPTION: BoardDescription = {
   cpus: 1,
@@ -82,6 +84,7 @@ const DESCRIPTION: BoardDescription = {
     s5SleepType: SLP_TYP_S5,
   },
   hpet: HPET,
+  generation: { address: GENERATION_ID, gpe: GENERATION_GPE },
   pci: { ecam: { base: ECAM, buses: 1 }, mmio: PCI_MMIO, gsis: INTX_GSIS, picIrqs: INTX_PIC_IRQS },
   rtc: { port: 0x70, irq: 8, centuryIndex: 0x32 },
   ps2: { keyboardIrq: 1, mouseIrq: 12 },
@@ -248,8 +251,9 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     lasting.push(testdev as Device);
   }
 
-  const uuid = new Uint8Array(16);
+  const [uuid, generation] = [new Uint8Array(16), new Uint8Array(16)];
   entropy.fill(uuid);
+  entropy.fill(generation);
 
   /** Firmware's work: tables, BARs, kernel, registers. */
   const boot = async (): Promise<void> => {
@@ -260,6 +264,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       product: 'Daybreak PC',
       version: '1',
       uuid,
+      generation,
     });
     const plan = await loadKernel(memory, { ...options.kernel!, memoryMap, acpiRsdp });
     vcpu.setRegisters(plan.registers);
@@ -307,6 +312,13 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       throw inFile(from.name, error);
     }
     rtc.letPass(options.epochMs - from.wallMs);
+    const known = memory.view(GENERATION_ID, generation.length)!;
+    if (options.restore!.identity === 'same') generation.set(known);
+    else {
+      known.set(generation);
+      memory.written(GENERATION_ID, generation.length);
+      power.raiseGpe(GENERATION_GPE);
+    }
     void bringRest();
   };
   /** Brings the pages that nobody has asked for yet, a few at a time between the machine's slices. */

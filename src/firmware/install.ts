@@ -3,7 +3,7 @@ import { assert } from '../base/errors.ts';
 import type { GuestMemory, RamRange } from '../machine/memory.ts';
 import { buildAcpi } from './acpi/acpi.ts';
 import type { BoardDescription, MemoryMapEntry } from './acpi/description.ts';
-import { EBDA, memoryMap, ONE_MIB, SMBIOS_ANCHOR, TABLES } from './memory-map.ts';
+import { EBDA, GENERATION_ID, memoryMap, ONE_MIB, SMBIOS_ANCHOR, TABLES } from './memory-map.ts';
 import { buildSmbios, type MachineIdentity } from './smbios.ts';
 
 // BIOS data area: segment of the extended area, and conventional memory in KiB.
@@ -29,7 +29,8 @@ export function installFirmware(
     memory.written(gpa, bytes.length);
   };
   const acpi = buildAcpi(board, TABLES);
-  put(TABLES, acpi.bytes, SMBIOS_ANCHOR);
+  put(TABLES, acpi.bytes, GENERATION_ID);
+  if (board.generation) put(board.generation.address, identity.generation, SMBIOS_ANCHOR);
   put(SMBIOS_ANCHOR, buildSmbios(identity, memory.ranges, SMBIOS_ANCHOR), ONE_MIB);
   memory.write16(BDA_EBDA_SEGMENT, EBDA >> 4);
   memory.write16(BDA_MEMORY_KIB, EBDA >> 10);

@@ -11,6 +11,8 @@ const VIDEO = 0xa_0000;
 /** ACPI and SMBIOS tables live from here up to 1 MiB, where every kernel looks for them. */
 export const TABLES = 0xe_0000;
 export const SMBIOS_ANCHOR = 0xf_0000;
+/** The identifier that tells a guest that it is another machine now. In a page of its own. */
+export const GENERATION_ID = 0xe_f000;
 export const ONE_MIB = 0x10_0000;
 
 /** What the BIOS's E820 call and PVH's memory map call each kind. */

@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest';
 import { buildSmbios } from './smbios.ts';
 
-const identity = { manufacturer: 'Daybreak', product: 'Daybreak PC', version: '0.1', uuid: Uint8Array.from({ length: 16 }, (_, i) => i) };
+const identity = {
+  manufacturer: 'Daybreak',
+  product: 'Daybreak PC',
+  version: '0.1',
+  uuid: Uint8Array.from({ length: 16 }, (_, i) => i),
+  generation: new Uint8Array(16),
+};
 const MIB = 2 ** 20;
 
 /** Walks the structures as a kernel does: formatted part, then strings up to a double zero. */

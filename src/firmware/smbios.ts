@@ -8,6 +8,8 @@ export interface MachineIdentity {
   readonly version: string;
   /** 16 bytes, fields little-endian as SMBIOS stores them. */
   readonly uuid: Uint8Array;
+  /** 16 bytes that no other copy of the machine has. */
+  readonly generation: Uint8Array;
 }
 
 const ANCHOR_SIZE = 24;

@@ -116,6 +116,7 @@ describe('a damaged state is refused', () => {
         const restored = new Memory(MIB, 0);
         restored.supplyFrom(new StatePages(open(changed), restored.sizeBytes, 'machine.state'));
       }, `byte ${at}`).toThrow(expect.objectContaining(refused) as Error);
+      expect(() => open(changed).verify(), `byte ${at}, verified beforehand`).toThrow(expect.objectContaining(refused) as Error);
     }
   });
 

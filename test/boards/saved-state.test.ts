@@ -10,6 +10,7 @@ import { openState } from '../../src/machine/saved-state-file.ts';
 import type { ByteSource, StateCodec } from '../../src/machine/saved-state.ts';
 import { NodePace } from '../../src/node/pace.ts';
 import { nodeStateCodec } from '../../src/node/state-codec.ts';
+import { seededRandom } from '../../src/machine/testing/random.ts';
 import { ACCELERATORS, INTERPRETER, type TestedAccelerator } from '../accelerators.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 
@@ -175,4 +176,26 @@ test('guest time goes on where it was, and the wall clock is the host’s', asyn
   expect(readSavedPc(source(data), codec)).toMatchObject({ clockNs: 5_000_000, wallMs: EPOCH + 5 });
   const { clock } = (await make(INTERPRETER, { from: data, epochMs: EPOCH + 3_600_000 })).pc.machine;
   expect([clock.now(), clock.epochMs]).toEqual([5_000_000, EPOCH + 3_600_000 - 5]);
+});
+
+test('each machine that goes on from a state has an identity of its own, unless it is the very machine', async () => {
+  const random = seededRandom(1);
+  const entropy = { fill: (into: Uint8Array) => into.forEach((_, n) => (into[n] = random(256))) };
+  const { pc } = await make(INTERPRETER, { entropy });
+  // The guest listens to general-purpose events.
+  pc.power.gpe0.write(2, 2, 1);
+  const data = await save(pc);
+  const state = readSavedPc(source(data), codec);
+  const identityOf = async (identity: 'new' | 'same'): Promise<[string, number]> => {
+    const { pc: restored } = await make(INTERPRETER, { entropy, restore: { state, identity } });
+    const again = openState(source(await save(restored)), codec);
+    const entry = again.pages.indexOf(0xef);
+    const content = again.contents[entry]!;
+    const page = again.readFrame(content >> 4).subarray((content & 15) * 4096, (content & 15) * 4096 + 16);
+    return [page.join(), restored.power.gpe0.read(0, 2)];
+  };
+  const [one, other, same, again] = [await identityOf('new'), await identityOf('new'), await identityOf('same'), await identityOf('same')];
+  expect([one[1], other[1], same[1]]).toEqual([1, 1, 0]);
+  expect(new Set([one[0], other[0], same[0]]).size).toBe(3);
+  expect(again).toEqual(same);
 });

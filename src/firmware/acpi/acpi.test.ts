@@ -118,6 +118,12 @@ describe.skipIf(!hasIasl)('according to iasl', () => {
     expect(judge({ ...bare, serial: [] }).dsdt.match(/EisaId/g)).toHaveLength(1);
   });
 
+  test('a change of the machine’s generation is told by an event, and the identifier can be found', () => {
+    const { dsdt } = judge(pcDescription);
+    expect(dsdt).toMatch(/Scope \(\\_GPE\)\s*\{\s*Method \(_E1B, 0, NotSerialized\)[^{]*\{\s*Notify \(\\_SB.VGEN, 0x80\)/);
+    expect(dsdt).toMatch(/Name \(ADDR, Package \(0x02\)[^{]*\{\s*0x000EF000,\s*Zero/);
+  });
+
   test('interrupt pins are routed to the GSIs in APIC mode and to the IRQs in PIC mode', () => {
     const { dsdt } = judge(pcDescription);
     const routes = (name: string): number[] =>

@@ -65,6 +65,8 @@ export const method = (label: string, argCount: number, ...terms: Aml[]): number
 ];
 export const arg = (index: number): number[] => [0x68 + index];
 export const store = (value: Aml, target: Aml): number[] => [0x70, ...value, ...target];
+/** Notify(object, code). 20.2.5.3. */
+export const notify = (object: string, code: number): number[] => [0x86, ...path(object), ...integer(code)];
 export const giveBack = (value: Aml): number[] => [0xa4, ...value];
 export const when = (condition: Aml, ...terms: Aml[]): number[] => [0xa0, ...sized([...condition, ...terms.flat()])];
 

@@ -45,6 +45,8 @@ export interface BoardDescription {
     readonly s5SleepType: number;
   };
   readonly hpet?: number;
+  /** Guest-physical address of 16 bytes that are others in each copy of a machine, and the GPE that tells of a change. */
+  readonly generation?: { readonly address: number; readonly gpe: number };
   readonly pci?: {
     /** Memory-mapped configuration space; `buses` from bus 0. */
     readonly ecam?: { readonly base: number; readonly buses: number };

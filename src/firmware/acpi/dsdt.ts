@@ -80,16 +80,45 @@ function isaDevices(board: BoardDescription): Aml[] {
   return devices;
 }
 
+const GENERATION = 'VGEN';
+
+/**
+ * Microsoft's "Virtual Machine Generation ID" (2012): ADDR gives the identifier's address in two halves. The second name is the one
+ * that has the length of an ACPI id.
+ */
+function generation({ address }: NonNullable<BoardDescription['generation']>): Aml {
+  return aml.device(
+    GENERATION,
+    aml.name('_HID', aml.text('DAYB0001')),
+    aml.name('_CID', aml.packageOf(aml.text('VM_Gen_Counter'), aml.text('VMGENCTR'))),
+    aml.name('_DDN', aml.text('VM_Gen_Counter')),
+    aml.name('ADDR', aml.packageOf(aml.integer(address), aml.integer(0))),
+  );
+}
+
+/** Tells the device's driver of a change, once for each edge. 5.6.4. */
+function generationEvent({ gpe }: NonNullable<BoardDescription['generation']>): Aml {
+  const method = `_E${gpe.toString(16).toUpperCase().padStart(2, '0')}`;
+  return aml.scope('\\_GPE', aml.method(method, 0, aml.notify(`\\_SB.${GENERATION}`, 0x80)));
+}
+
 /** The definition block's body, without the table header. */
 export function dsdtBody(board: BoardDescription): Uint8Array {
   const { s5SleepType } = board.power;
   const devices = isaDevices(board);
+  const counter = board.generation;
   const sleepOff = aml.packageOf(aml.integer(s5SleepType), aml.integer(s5SleepType), aml.integer(0), aml.integer(0));
   return Uint8Array.from([
     // The kernel tells by _PIC whether it uses the 8259s (0) or the I/O APIC (1).
     ...aml.name('PICM', aml.integer(0)),
     ...aml.method('_PIC', 1, aml.store(aml.arg(0), aml.path('PICM'))),
     ...aml.name('_S5', sleepOff),
-    ...aml.scope('\\_SB', motherboard(board), ...(board.pci ? [hostBridge(board.pci, board.vga, devices)] : devices)),
+    ...aml.scope(
+      '\\_SB',
+      motherboard(board),
+      ...(board.pci ? [hostBridge(board.pci, board.vga, devices)] : devices),
+      ...(counter ? [generation(counter)] : []),
+    ),
+    ...(counter ? generationEvent(counter) : []),
   ]);
 }

@@ -16,6 +16,7 @@ export const pcDescription: BoardDescription = {
     s5SleepType: 5,
   },
   hpet: 0xfed0_0000,
+  generation: { address: 0xe_f000, gpe: 0x1b },
   pci: {
     ecam: { base: 0xb000_0000, buses: 256 },
     mmio: { base: 0xc000_0000, size: 0x3ec0_0000 },
