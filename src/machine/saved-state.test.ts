@@ -93,7 +93,7 @@ describe('a saved state', () => {
   });
 });
 
-describe('a damaged state is refused', () => {
+describe('a damaged state is refused', { timeout: 120_000 }, () => {
   test('at whatever place it ends', () => {
     const data = saved(usedMemory());
     for (const length of [...Array.from({ length: 64 }, (_, n) => n), ...Array.from({ length: 400 }, (_, n) => data.length - 1 - n)]) {

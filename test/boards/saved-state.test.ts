@@ -1,6 +1,6 @@
 /** A whole machine, saved and restored: it goes on as if nothing had been, whatever runs it. */
 import { Buffer } from 'node:buffer';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { concatBytes } from '../../src/base/bytes.ts';
 import { createPc, type Pc, type PcOptions } from '../../src/boards/pc.ts';
 import { readSavedPc } from '../../src/boards/pc-state.ts';
@@ -88,6 +88,9 @@ async function save(pc: Pc): Promise<Uint8Array> {
 const described = (state: Uint8Array): unknown => openState(source(state), codec).description;
 
 const different = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) !== 0;
+
+/** Making a machine takes its time where much else runs. */
+vi.setConfig({ testTimeout: 120_000 });
 
 describe.each(ACCELERATORS)('a machine saved on $name', (first) => {
   test.each(ACCELERATORS)('and restored on $name goes on as the one that was saved', async (second) => {

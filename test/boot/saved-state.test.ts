@@ -17,28 +17,28 @@ const DISK_BYTES = 8 << 20;
 
 /** Writes and reads the disk all the time; says when it can be saved; checks everything when it is told to go on. */
 const SCRIPT = `${MODULES.map((name) => `insmod /lib/${name}.ko\n`).join('')}
-mkdir /work && mount -t tmpfs work /work
-dd if=/dev/urandom of=/work/noise bs=64k count=256 2> /dev/null
+mkdir /scratch && mount -t tmpfs scratch /scratch
+dd if=/dev/urandom of=/scratch/noise bs=64k count=256 2> /dev/null
 sum() { sha256sum < $1; }
-NOISE=$(sum /work/noise)
-(n=0; while [ ! -e /work/stop ]; do
+NOISE=$(sum /scratch/noise)
+(n=0; while [ ! -e /scratch/stop ]; do
   n=$((n + 1))
   printf '%08d' $n | dd of=/dev/vda bs=8 seek=$((n % 1000 * 512)) conv=notrunc,fsync 2> /dev/null || echo "WRITE FAILED"
   dd if=/dev/vda bs=64k count=64 skip=64 2> /dev/null | sha256sum > /dev/null
-  echo $n > /work/done
-done; touch /work/stopped) &
-while [ ! -e /work/done ]; do sleep 0.1; done
-SAVED=$(cat /work/done)
+  echo $n > /scratch/done
+done; touch /scratch/stopped) &
+while [ ! -e /scratch/done ]; do sleep 0.1; done
+SAVED=$(cat /scratch/done)
 echo "BEFORE $(cut -d. -f1 /proc/uptime) $(cat /sys/class/rtc/rtc0/since_epoch)"
 echo "CAN BE SAVED"
 read line
 echo "GOT $line"
-while [ "$(cat /work/done)" -lt $((SAVED + 2)) ]; do sleep 0.1; done
-touch /work/stop
-while [ ! -e /work/stopped ]; do sleep 0.1; done
+while [ "$(cat /scratch/done)" -lt $((SAVED + 2)) ]; do sleep 0.1; done
+touch /scratch/stop
+while [ ! -e /scratch/stopped ]; do sleep 0.1; done
 echo "AFTER $(cut -d. -f1 /proc/uptime) $(cat /sys/class/rtc/rtc0/since_epoch)"
-[ "$(sum /work/noise)" = "$NOISE" ] && echo "RAM IS RIGHT"
-n=$(cat /work/done)
+[ "$(sum /scratch/noise)" = "$NOISE" ] && echo "RAM IS RIGHT"
+n=$(cat /scratch/done)
 echo 3 > /proc/sys/vm/drop_caches
 [ "$(dd if=/dev/vda bs=8 skip=$((n % 1000 * 512)) count=1 2> /dev/null)" = "$(printf '%08d' $n)" ] && echo "DISK IS RIGHT"
 poweroff -f
