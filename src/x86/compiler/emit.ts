@@ -45,7 +45,11 @@ class RegionEmitter implements Surroundings {
   readonly #target: Variable;
   readonly #address: Variable;
   readonly #gprs = new Map<number, Variable>();
-  readonly #written = new Set<number>();
+  /**
+   * Registers that are written back when the region is left. Without loops it is better to write them at once: then no way out has
+   * to bring them all along, which V8's optimiser pays for at each.
+   */
+  readonly #unsaved = new Set<number>();
   readonly #vectors: VectorRegisters;
   #tlbRead: Variable | undefined;
   #tlbWrite: Variable | undefined;
@@ -187,8 +191,8 @@ class RegionEmitter implements Surroundings {
     const zero = b.i32(0);
     const done = b.op('i64.extend_i32_u', b.op('i32.sub', b.get(this.#at), b.params[0]!));
     b.store('i64.store', zero, b.op('i64.add', b.load('i64.load', zero, L.COUNT_COMPILED), done), L.COUNT_COMPILED);
-    for (const number of this.#written) b.store('i64.store', b.i32(0), b.get(this.#gprs.get(number)!), L.GPR + number * 8);
     this.#vectors.store();
+    for (const number of this.#unsaved) b.store('i64.store', zero, b.get(this.#gprs.get(number)!), L.GPR + number * 8);
     this.flags.pass();
   }
 
@@ -354,8 +358,11 @@ class RegionEmitter implements Surroundings {
   }
 
   writeGpr(number: number, value: Node): void {
-    this.#written.add(number);
-    this.b.set(this.#gpr(number), value);
+    const { b } = this;
+    const variable = this.#gpr(number);
+    b.set(variable, value);
+    if (this.#flow.loops.size > 0) this.#unsaved.add(number);
+    else b.store('i64.store', b.i32(0), b.get(variable), L.GPR + number * 8);
   }
 
   readVector(address: number): Node {

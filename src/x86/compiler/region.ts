@@ -191,6 +191,11 @@ class Search {
     return (note & L.NOTE_ENTRY) !== 0 || (note & 0xffff) >= this.#warm;
   }
 
+  /** Whether a conditional branch has ever not been taken. */
+  #hasPassed(record: number): boolean {
+    return this.#state.view.getUint8(record + L.R_PASSED) !== 0;
+  }
+
   /** Goes along straight execution from a leader, and notes where it branches to. */
   #follow(start: number, queue: number[]): void {
     for (let at = start, count = 0; this.#steps < MOST_STEPS; count++) {
@@ -227,7 +232,7 @@ class Search {
           return;
         case 'branch':
           if (target <= at || this.#isWarm(target)) queue.push(target);
-          queue.push(next);
+          if (this.#hasPassed(record)) queue.push(next);
           return;
         case 'jump':
           queue.push(target);
@@ -237,11 +242,11 @@ class Search {
           if (this.#entries.has(target) || this.#isLeaf(target)) {
             this.#returns.add(next);
             queue.push(target);
-          }
-          this.#enter(next, queue);
+            this.#enter(next, queue);
+          } else this.#enterWarm(next, queue);
           return;
         case 'indirect':
-          if (variant.encoding.row.mnemonic === 'call' || variant.encoding.row.mnemonic === 'syscall') this.#enter(next, queue);
+          if (variant.encoding.row.mnemonic === 'call' || variant.encoding.row.mnemonic === 'syscall') this.#enterWarm(next, queue);
           return;
         case 'return':
           return;
@@ -271,7 +276,7 @@ class Search {
           continue;
         case 'branch':
           if (target <= at || this.#isWarm(target)) queue.push(target);
-          queue.push(at + step.length);
+          if (this.#hasPassed(record)) queue.push(at + step.length);
           continue;
         case 'jump':
           queue.push(target);
@@ -291,6 +296,11 @@ class Search {
   #enter(at: number, queue: number[]): void {
     this.#entries.add(at);
     queue.push(at);
+  }
+
+  /** Where a call returns to, if it does so often. */
+  #enterWarm(at: number, queue: number[]): void {
+    if (this.#isWarm(at)) this.#enter(at, queue);
   }
 
   #enterAfter(record: number, at: number, queue: number[]): void {

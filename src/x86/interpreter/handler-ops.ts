@@ -197,7 +197,10 @@ export class HandlerOps extends Ops {
   }
 
   branchIf(condition: Node): void {
-    this.b.if(condition, () => this.jumpRelative());
+    const { b } = this;
+    b.if(condition, () => this.jumpRelative());
+    // For the compiler: what follows has been executed.
+    b.store('i32.store8', this.#base, b.i32(1), L.R_PASSED + this.#shift);
   }
 
   jumpTo(linear: Node): void {

@@ -291,6 +291,7 @@ export const R_HANDLER = 0; // u16
 export const R_OFFSET = 2; // u16: of its first byte in its page
 export const R_LENGTH = 4; // u8
 export const R_SCALE = 5; // u8: log2 of the index's scale
+export const R_PASSED = 5; // u8: of a conditional branch: 1 once it has not been taken
 export const R_SEGMENT = 6; // u8: segment register number of the memory operand
 export const R_FLAGS = 7; // u8: see REC_*
 export const R_REG = 8; // u16: state address of ModRM.reg
