@@ -5,7 +5,7 @@
 import { concatBytes } from '../base/bytes.ts';
 import { VmError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { BlockBackend } from '../machine/backends.ts';
+import type { BlockBackend, SharedFileSystem } from '../machine/backends.ts';
 import type { MachineEnd } from '../machine/machine.ts';
 import type { Accelerator, VCpuCounts } from '../machine/vcpu.ts';
 import type { Pace } from '../platform/pace.ts';
@@ -14,7 +14,7 @@ import type { TerminalSize } from '../platform/terminal.ts';
 import { interpreter, jit } from '../x86/accelerator.ts';
 import type { CompilerObserver } from '../x86/compiler/observer.ts';
 import type { SavedPc } from './pc-state.ts';
-import { createPc, type Pc, type SharedFileSystem } from './pc.ts';
+import { createPc, type Pc } from './pc.ts';
 
 /** What a host gives to a machine. */
 export interface ConsolePcHost {

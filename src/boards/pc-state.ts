@@ -3,7 +3,7 @@
  * the board's order; each checks its own data.
  */
 import { VmError } from '../base/errors.ts';
-import type { BlockBackend } from '../machine/backends.ts';
+import type { BlockBackend, SharedFileSystem } from '../machine/backends.ts';
 import { saveDevice, type Device } from '../machine/device.ts';
 import { processorState } from '../machine/processor-state.ts';
 import { openState, type OpenedState } from '../machine/saved-state-file.ts';
@@ -25,6 +25,7 @@ const pcState = defineState('machine', 1, {
   clockNs: count(),
   wallMs: count(),
   disks: list(64, struct({ sectors: count(), readOnly: bool(), identity: text(256) })),
+  fileSystems: list(64, struct({ tag: text(36), identity: text(256) })),
   processor: struct({ version: u32(), data: anything }),
   devices: list(256, struct({ name: text(64), version: u32(), data: anything })),
 });
@@ -61,12 +62,13 @@ export interface PcParts {
   readonly memoryBytes: number;
   readonly cpu: CpuIdentity | undefined;
   readonly disks: readonly BlockBackend[];
+  readonly fileSystems: readonly SharedFileSystem[];
   readonly devices: readonly Device[];
 }
 
 /** The machine's description for its state. It stands still, and its disks are written out. */
 export async function describePc(
-  { memoryBytes, cpu = HOST_CPU, disks, devices }: PcParts,
+  { memoryBytes, cpu = HOST_CPU, disks, fileSystems, devices }: PcParts,
   now: { readonly clockNs: number; readonly wallMs: number; readonly processor: StateOf<typeof processorState> },
 ): Promise<unknown> {
   return pcState.save({
@@ -76,6 +78,7 @@ export async function describePc(
     clockNs: now.clockNs,
     wallMs: now.wallMs,
     disks: await Promise.all(disks.map(identify)),
+    fileSystems: await Promise.all(fileSystems.map(async ({ tag, backend }) => ({ tag, identity: await backend.identity() }))),
     processor: { version: processorState.version, data: processorState.save(now.processor) },
     devices: devices.map((device) => ({ name: device.schema.name, version: device.schema.version, data: saveDevice(device) })),
   });
@@ -86,7 +89,7 @@ async function identify(disk: BlockBackend): Promise<PcState['disks'][number]> {
 }
 
 /** Rejects with `bad-state` when the machine is not the one that was saved; says what would work. */
-export async function checkFit(saved: SavedPc, { memoryBytes, cpu = HOST_CPU, disks, devices }: PcParts): Promise<void> {
+export async function checkFit(saved: SavedPc, { memoryBytes, cpu = HOST_CPU, disks, fileSystems, devices }: PcParts): Promise<void> {
   const { name } = saved;
   if (saved.memoryBytes !== memoryBytes) {
     const [was, is] = [saved.memoryBytes, memoryBytes].map((size) => `${size / 2 ** 20} MiB`);
@@ -100,6 +103,14 @@ export async function checkFit(saved: SavedPc, { memoryBytes, cpu = HOST_CPU, di
     );
   }
   for (const [n, disk] of disks.entries()) checkDisk(`${name}: disk ${n + 1}`, saved.disks[n]!, await identify(disk));
+  for (const [n, { tag, backend }] of fileSystems.entries()) {
+    const was = saved.fileSystems[n];
+    if (!was || (was.tag === tag && was.identity === (await backend.identity()))) continue;
+    throw badState(
+      name,
+      `the file system ${was.tag} was another one, or has changed since the machine was saved (it is ${tag} now): give the same one, unchanged`,
+    );
+  }
   const [was, is] = [saved.devices, devices.map(({ schema }) => schema)];
   if (was.map((one) => one.name).join() !== is.map((one) => one.name).join()) {
     const extra = was.filter((one) => !is.some((other) => other.name === one.name)).map((one) => one.name);

@@ -20,6 +20,7 @@ import { Port92 } from '../devices/port92.ts';
 import { RESET_VALUE, ResetControl } from '../devices/reset-control.ts';
 import { Uart16550 } from '../devices/uart16550.ts';
 import { VirtioBlk } from '../devices/virtio/blk/virtio-blk.ts';
+import { KeptFiles } from '../devices/virtio/fs/kept-files.ts';
 import { VirtioFs } from '../devices/virtio/fs/virtio-fs.ts';
 import { VirtioConsole, type ConsolePort } from '../devices/virtio/console/virtio-console.ts';
 import { VirtioPci } from '../devices/virtio/pci-transport.ts';
@@ -30,9 +31,8 @@ import type { KernelRequest } from '../firmware/boot-plan.ts';
 import { installFirmware } from '../firmware/install.ts';
 import { GENERATION_ID } from '../firmware/memory-map.ts';
 import { loadKernel } from '../firmware/load-kernel.ts';
-import { VmError } from '../base/errors.ts';
 import { silent, type Log } from '../base/log.ts';
-import type { BlockBackend, CharBackend, EntropyBackend, FileSystemBackend } from '../machine/backends.ts';
+import type { BlockBackend, CharBackend, EntropyBackend, SharedFileSystem } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
 import { resetDevice, restoreDevice, type Device } from '../machine/device.ts';
 import { pulse } from '../machine/irq.ts';
@@ -91,12 +91,6 @@ const DESCRIPTION: BoardDescription = {
   serial: [{ port: 0x3f8, irq: 4 }],
   vga: false,
 };
-
-/** A file system that the guest mounts by its tag: `mount -t virtiofs TAG DIRECTORY`, or `root=TAG rootfstype=virtiofs`. */
-export interface SharedFileSystem {
-  readonly tag: string;
-  readonly backend: FileSystemBackend;
-}
 
 /** What the outside gives a PC. */
 export interface PcOptions {
@@ -231,14 +225,15 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const ports = options.ports && plug(new VirtioConsole(options.ports));
   for (const disk of options.disks ?? []) plug(new VirtioBlk(disk, machine, { log }));
   const nowNs = (): number => clock.epochMs * 1e6 + clock.now();
-  for (const { tag, backend } of options.fileSystems ?? []) plug(new VirtioFs(backend, machine, { tag, nowNs, log }));
+  const fileSystems = options.fileSystems ?? [];
+  for (const { tag, backend } of fileSystems) plug(new VirtioFs(backend, machine, { tag, nowNs, log }));
 
   const devices: Device[] = [
     keyboard, serial, port61, port92, resetControl, power, hpet, pit, configPorts, bridge, ...virtio, ...chips.devices,
   ] as Device[]; // prettier-ignore
 
   /** What a reset leaves alone. */
-  const lasting: Device[] = [rtc, post] as Device[];
+  const lasting: Device[] = [rtc, post, ...fileSystems.map(({ backend }) => new KeptFiles(backend))] as Device[];
   if (options.debugExit) {
     const exit = new IsaDebugExit((value) => machine.end({ kind: 'debug-exit', value }));
     pio.map(DEBUG_EXIT, 4, 'isa-debug-exit', exit);
@@ -282,11 +277,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
 
   // Saved states. Those come first that drive lines, then those that take what the lines did as it was.
   const saving = [...lasting, ...devices];
-  const parts = { memoryBytes: options.memoryBytes, cpu: accelerator.cpu, disks: options.disks ?? [], devices: saving };
+  const parts = { memoryBytes: options.memoryBytes, cpu: accelerator.cpu, disks: options.disks ?? [], fileSystems, devices: saving };
   const settled = async (): Promise<void> => {
-    if (options.fileSystems?.length) {
-      throw new VmError('unsupported', 'a machine with file systems (--fs) cannot be saved yet: start it with disks or an initrd only');
-    }
     await Promise.all(virtio.map(({ device }) => device.quiesce?.()));
     await Promise.all(parts.disks.map((disk) => disk.readOnly || disk.flush()));
   };

@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { startConsolePc, type ConsolePcOptions, type RunningMachine as ConsoleMachine } from '../boards/console-pc.ts';
 import { readSavedPc } from '../boards/pc-state.ts';
-import type { SharedFileSystem } from '../boards/pc.ts';
+import type { SharedFileSystem } from '../machine/backends.ts';
 import type { MachineEnd } from '../machine/machine.ts';
 import { VmError } from '../base/errors.ts';
 import { NodeRandom } from '../node/clock.ts';

@@ -123,8 +123,6 @@ export interface FileSystemBackend {
   read(ino: number, offset: number, length: number, sink: (at: number, bytes: Uint8Array) => void): Answer | NotYet;
   /** Has `source` fill buffers, `at` counting from `offset`; answers `length`. */
   write(ino: number, offset: number, length: number, source: (at: number, into: Uint8Array) => void): Answer | NotYet;
-  /** lseek(2) with SEEK_DATA or SEEK_HOLE; answers the offset. */
-  seek(ino: number, offset: number, whence: number): Answer;
   /** fallocate(2). */
   allocate(ino: number, offset: number, length: number, mode: number): Answer | NotYet;
   /** copy_file_range(2); answers how many bytes were copied, which may be fewer. */
@@ -137,10 +135,22 @@ export interface FileSystemBackend {
   removeXattr(ino: number, name: string): Answer;
   listXattrs(ino: number): readonly string[] | Answer;
   statistics(): FileSystemStatistics;
+  /** What it was made of, the same for the same: a saved state goes on with that only. */
+  identity(): Promise<string>;
+  /** Plain data: what differs from what it was made of, and what the guest's kernel knows. */
+  save(): unknown;
+  /** Puts it back. Throws `bad-state`, and changes nothing, when it does not fit. */
+  restore(data: unknown): void;
   /** The guest's kernel knows the inode once more: until it forgets it as often, it stays, even without a name. */
   retain(ino: number): void;
   forget(ino: number, times: number): void;
   forgetAll(): void;
+}
+
+/** A file system that the guest mounts by its tag: `mount -t virtiofs TAG DIRECTORY`, or `root=TAG rootfstype=virtiofs`. */
+export interface SharedFileSystem {
+  readonly tag: string;
+  readonly backend: FileSystemBackend;
 }
 
 export interface FileSystemStatistics {

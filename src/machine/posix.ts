@@ -2,7 +2,6 @@
 
 export const ENOENT = 2;
 export const EIO = 5;
-export const ENXIO = 6;
 export const E2BIG = 7;
 export const EEXIST = 17;
 export const ENOTDIR = 20;
@@ -42,10 +41,6 @@ export const RENAME_WHITEOUT = 4;
 export const FALLOC_KEEP_SIZE = 1;
 export const FALLOC_PUNCH_HOLE = 2;
 export const FALLOC_ZERO_RANGE = 16;
-
-/** `whence` of lseek(2). */
-export const SEEK_DATA = 3;
-export const SEEK_HOLE = 4;
 
 /** Flags of setxattr(2). */
 export const XATTR_CREATE = 1;

@@ -225,15 +225,13 @@ export class FileContent {
     return true;
   }
 
-  /** Where data (or a hole) begins at or behind `offset`, which lies within the size; -1 when there is no more data. */
-  seek(offset: number, data: boolean): number {
-    let found = data ? -1 : this.sizeBytes;
-    this.#eachPart(offset, this.sizeBytes, (kind, at) => {
-      if ((kind !== 'hole') !== data) return true;
-      found = at;
-      return false;
-    });
-    return found;
+  /** Puts back a block of a saved state. False when it has no room, or cannot be. */
+  restoreBlock(index: number, block: Block): boolean {
+    const { bytes, present, hidden } = block;
+    if (bytes.length > BLOCK || present > 0xffff || hidden > 0xffff || (present & hidden) !== 0 || this.blocks.has(index)) return false;
+    if (index * BLOCK >= this.sizeBytes || !this.#quota.take(bytes.length)) return false;
+    this.blocks.set(index, block);
+    return true;
   }
 
   /** Gives back what the quota was charged with: the file is gone. */

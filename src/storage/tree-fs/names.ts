@@ -42,6 +42,8 @@ type DirectoryInode = Inode & { directory: NonNullable<Inode['directory']> };
 export interface InodeTable {
   readonly inodes: Map<number, Inode>;
   readonly quota: Quota;
+  /** Numbers up to this one are the tree's. */
+  readonly treeInodes: number;
   nextIno: number;
   now(): Timestamp;
 }

@@ -25,6 +25,8 @@ import { INODE_BYTES, Inode } from './inode.ts';
 import { Names } from './names.ts';
 import { Quota } from './quota.ts';
 import { utf8Length } from './text.ts';
+import { sealUpper } from './seal.ts';
+import { restoreUpper, saveUpper } from './upper-state.ts';
 import * as xattrs from './xattrs.ts';
 
 const ROOT = 1;
@@ -43,19 +45,23 @@ export class TreeFileSystem implements FileSystemBackend {
   readonly root = ROOT;
   readonly tree: Tree;
   readonly contents: Contents;
-  readonly quota: Quota;
-  readonly inodes = new Map<number, Inode>();
+  quota: Quota;
+  inodes = new Map<number, Inode>();
   /** The number that the next new inode gets; numbers are never used again. */
   nextIno = ROOT;
+  readonly treeInodes: number;
   #nowNs: () => number = () => 0;
   readonly #names: Names;
+  readonly #fresh: () => TreeFileSystem;
 
   constructor(tree: Tree, store: ChunkStore, options: TreeFileSystemOptions = {}) {
     this.tree = tree;
+    this.#fresh = () => new TreeFileSystem(tree, store, options);
     this.contents = new Contents(store, options.cacheBytes ?? 256 * 2 ** 20);
     this.quota = new Quota(options.capacityBytes ?? 2 * 2 ** 30);
     this.#names = new Names(this);
     this.#populate();
+    this.treeInodes = this.nextIno - 1;
   }
 
   #populate(): void {
@@ -95,6 +101,28 @@ export class TreeFileSystem implements FileSystemBackend {
     const ns = this.#nowNs();
     const seconds = Math.floor(ns / 1e9);
     return { seconds, nanoseconds: Math.floor(ns - seconds * 1e9) };
+  }
+
+  identity(): Promise<string> {
+    return this.tree.digest();
+  }
+
+  save(): unknown {
+    return saveUpper(this);
+  }
+
+  restore(data: unknown): void {
+    const restored = this.#fresh();
+    restoreUpper(restored, data);
+    ({ quota: this.quota, inodes: this.inodes, nextIno: this.nextIno } = restored);
+  }
+
+  /**
+   * A tree of what is there now. Contents that the tree below has not are put into `store`, all others keep their digests. What is
+   * without a name, and sockets, belong to a running system and are left out. Rejects when a content cannot be had.
+   */
+  seal(store: ChunkStore): Promise<Tree> {
+    return sealUpper(this, store);
   }
 
   lookup(directory: number, name: string): Answer {
@@ -200,15 +228,6 @@ export class TreeFileSystem implements FileSystemBackend {
     inode.mtime = this.now();
     inode.ctime = inode.mtime;
     inode.changed = true;
-  }
-
-  seek(ino: number, offset: number, whence: number): Answer {
-    const content = this.#contentOf(ino);
-    if (typeof content === 'number') return content;
-    if (whence !== posix.SEEK_DATA && whence !== posix.SEEK_HOLE) return -posix.EINVAL;
-    if (offset < 0 || offset >= content.sizeBytes) return -posix.ENXIO;
-    const found = content.seek(offset, whence === posix.SEEK_DATA);
-    return found < 0 ? -posix.ENXIO : found;
   }
 
   allocate(ino: number, offset: number, length: number, mode: number): Answer | NotYet {

@@ -112,14 +112,6 @@ export class FuseServer {
         return this.#read(m);
       case wire.WRITE:
         return this.#write(m);
-      case wire.LSEEK: {
-        m.need(24);
-        const found = fs.seek(nodeid, m.u64(8), m.u32(16));
-        if (found < 0) return found;
-        m.fits(8);
-        m.putU64(0, found);
-        return 8;
-      }
       case wire.FALLOCATE:
         m.need(32);
         return fs.allocate(nodeid, m.u64(8), m.u64(16), m.u32(24));
@@ -156,7 +148,8 @@ export class FuseServer {
         fs.forgetAll();
         return 0;
       default:
-        // OPEN, OPENDIR, CREATE, FLUSH, FSYNC, ACCESS, STATX, locks…: Linux does without, and does not ask again.
+        // OPEN, OPENDIR, CREATE, FLUSH, FSYNC, ACCESS, STATX, locks…: Linux does without, and does not ask again. LSEEK (SEEK_DATA)
+        // must not be answered: what the guest has written and not yet sent would be a hole, and a copy of the file lose it.
         return -ENOSYS;
     }
   }

@@ -2,7 +2,7 @@
 import type { FileAttributes } from '../../../machine/backends.ts';
 import { E2BIG, EINVAL } from '../../../machine/posix.ts';
 import type { Chain } from '../chain.ts';
-import { decodeName, encodeName } from './name-bytes.ts';
+import { decodeName, encodeName } from '../../../base/name-bytes.ts';
 import { ATTR_SIZE, ENTRY_SIZE, IN_HEADER, OUT_HEADER, putI64, u64At, WRITE } from './wire.ts';
 
 /** Longest request without data to write, and longest answer without data that was read: a value of 64 KiB and what goes with it. */

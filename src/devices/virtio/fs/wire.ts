@@ -35,7 +35,6 @@ export const BATCH_FORGET = 42;
 export const FALLOCATE = 43;
 export const READDIRPLUS = 44;
 export const RENAME2 = 45;
-export const LSEEK = 46;
 export const COPY_FILE_RANGE = 47;
 export const SYNCFS = 50;
 export const TMPFILE = 51;

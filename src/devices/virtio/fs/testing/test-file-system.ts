@@ -74,10 +74,6 @@ export class TestFileSystem implements FileSystemBackend {
     return length;
   }
 
-  seek(): number {
-    return -posix.ENXIO;
-  }
-
   allocate(): number {
     return -posix.EOPNOTSUPP;
   }
@@ -110,6 +106,16 @@ export class TestFileSystem implements FileSystemBackend {
   statistics(): { blockBytes: number; blocks: number; freeBlocks: number; files: number; freeFiles: number } {
     return { blockBytes: 4096, blocks: 100, freeBlocks: 50, files: 10, freeFiles: 5 };
   }
+
+  async identity(): Promise<string> {
+    return 'test';
+  }
+
+  save(): unknown {
+    return [];
+  }
+
+  restore(): void {}
 
   retain(ino: number): void {
     this.#note(`retain ${ino}`);

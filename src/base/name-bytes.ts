@@ -1,5 +1,5 @@
 /**
- * Names between bytes and strings, without loss: what is no UTF-8 becomes a lone surrogate, 0xDC00 + byte, and comes back as
+ * File names between bytes and strings, without loss: what is no UTF-8 becomes a lone surrogate, 0xDC00 + byte, and comes back as
  * that byte. Most names are ASCII, and are short: a loop is faster than a TextDecoder.
  */
 const ESCAPE = 0xdc00;
@@ -53,4 +53,9 @@ export function encodeName(name: string, into: Uint8Array, offset: number): numb
     }
   }
   return at - offset;
+}
+
+export function encodedName(name: string): Uint8Array {
+  const bytes = new Uint8Array(3 * name.length);
+  return bytes.slice(0, encodeName(name, bytes, 0));
 }
