@@ -6,7 +6,6 @@ import { Random } from '../native/random.ts';
 import { instructionCase, makePools, sequenceCase, unjudged } from './cases.ts';
 import { caseText, differences, disassemble, isJudgement, type Tolerance } from './compare.ts';
 import { fitsMode } from './encode.ts';
-import type { EngineCpu } from './engine.ts';
 import { shrink } from './shrink.ts';
 import { toleranceFor, undefinedFlags } from './tolerance.ts';
 
@@ -15,6 +14,16 @@ const CHUNK = 4000;
 const EXPLAINED = 150;
 /** Enough for any loop that the host finishes before its timer. */
 const LONG_BUDGET = 30_000_000;
+
+/** What says how it should be: the host's processor. */
+interface Judge {
+  run(cases: readonly Case[]): Promise<Result[]>;
+}
+
+/** What is judged. */
+interface Judged {
+  run(cases: readonly Case[], budget?: number): Result[];
+}
 
 interface Item {
   readonly given: Case;
@@ -43,15 +52,15 @@ export interface Plan {
 
 export class Differential {
   readonly tallies = new Map<string, Tally>();
-  readonly #native: NativeCpu;
-  readonly #engine: EngineCpu;
+  readonly #native: Judge;
+  readonly #engine: Judged;
   judged = 0;
   failed = 0;
   /** Differences that do not come back when the case is run by itself. */
   readonly onlyInContext: string[] = [];
   #explained = 0;
 
-  constructor(native: NativeCpu, engine: EngineCpu) {
+  constructor(native: Judge, engine: Judged) {
     this.#native = native;
     this.#engine = engine;
   }
@@ -110,7 +119,7 @@ export class Differential {
 }
 
 /** A case that is only long, not endless, gets another try with more time. */
-function settle(engine: EngineCpu, given: Case, native: Result, ours: Result): Result {
+function settle(engine: Judged, given: Case, native: Result, ours: Result): Result {
   return ours.kind === 'timeout' && native.kind !== 'timeout' ? engine.run([given], LONG_BUDGET)[0]! : ours;
 }
 
@@ -140,7 +149,11 @@ function chunkItems({ encodings, modes, sequences }: Plan, seed: number, chunk: 
 }
 
 /** What was compared and what not, one line an encoding. */
-export function coverageReport(tallies: ReadonlyMap<string, Tally>, encodings: readonly Encoding[], native: NativeCpu): string {
+export function coverageReport(
+  tallies: ReadonlyMap<string, Tally>,
+  encodings: readonly Encoding[],
+  native: Pick<NativeCpu, 'features'>,
+): string {
   const lines = [...tallies].sort(([a], [b]) => (a < b ? -1 : 1));
   const skipped = encodings.flatMap((encoding) => {
     const reason = unjudged(encoding, native.features);
