@@ -1,5 +1,5 @@
 /**
- * The PC: the only place with addresses and interrupt numbers. Reads top to bottom like a parts list.
+ * The PC: with interrupts.ts the only place with addresses and interrupt numbers. Reads top to bottom like a parts list.
  * After Intel's Q35 chipset where something must be, and without what nobody looks for.
  */
 import { AcpiPm, ACPI_DISABLE, ACPI_ENABLE, PM_TIMER_SIZE, SLP_TYP_S5 } from '../devices/acpi-pm.ts';
