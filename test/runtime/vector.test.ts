@@ -30,7 +30,7 @@ const operations: NativeOperation[] = [
   withImmediate('sha1rnds4', 7, 4),
   ...['sha1nexte', 'sha1msg1', 'sha1msg2'].map((name, n) => plain(name, 8 + n)),
   plain('sha256rnds2', 11),
-  ...['sha256msg1', 'sha256msg2', 'psadbw', 'pmaddubsw', 'pmulhrsw', 'pmulhw', 'pmulhuw'].map((name, n) => plain(name, 12 + n)),
+  ...['sha256msg1', 'sha256msg2'].map((name, n) => plain(name, 12 + n)),
   withImmediate('mpsadbw', 19),
   plain('phminposuw', 20),
   { name: 'crc32 r8', op: 21, c: 'CRC32(uint8_t, "b");' },

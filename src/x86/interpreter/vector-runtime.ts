@@ -6,8 +6,8 @@ const LETTER: Readonly<Record<string, ValType>> = { i: 'i32', l: 'i64', f: 'f32'
 
 const NAMES: Readonly<Record<string, string>> = {
   'vv:v':
-    'permilps permilpd vpsllvd vpsrlvd vpsravd vpsllvq vpsrlvq aesenc aesenclast aesdec aesdeclast ' +
-    'sha1nexte sha1msg1 sha1msg2 sha256msg1 sha256msg2 psadbw pmaddubsw pmulhrsw pmulhw pmulhuw ' +
+    'vpsllvd vpsrlvd vpsravd vpsllvq vpsrlvq aesenc aesenclast aesdec aesdeclast ' +
+    'sha1nexte sha1msg1 sha1msg2 sha256msg1 sha256msg2 ' +
     'sse_add_f32x4 sse_add_f64x2 sse_sub_f32x4 sse_sub_f64x2 sse_mul_f32x4 sse_mul_f64x2 sse_div_f32x4 sse_div_f64x2 ' +
     'sse_min_f32x4 sse_min_f64x2 sse_max_f32x4 sse_max_f64x2 sse_addsub_f32x4 sse_addsub_f64x2 ' +
     'sse_hadd_f32x4 sse_hadd_f64x2 sse_hsub_f32x4 sse_hsub_f64x2',
@@ -16,7 +16,7 @@ const NAMES: Readonly<Record<string, string>> = {
     'sse_i32x2_to_f64x2 sse_f32x4_to_i32x4 sse_trunc_f32x4_to_i32x4 sse_f64x2_to_i32x2 sse_trunc_f64x2_to_i32x2 sse_i32x2_to_f32x2',
   'vi:v': 'aeskeygenassist sse_round_f32x4 sse_round_f64x2 sse_f32x4_to_f16x4 pshufd pshuflw pshufhw pslldq psrldq sse_f32x2_to_i32x2',
   'vvi:v': 'blend16 blend32 blend64 vpermq mpsadbw pclmulqdq sha1rnds4 shufps shufpd palignr sse_cmp_f32x4 sse_cmp_f64x2',
-  'vvv:v': 'vpermd sha256rnds2',
+  'vvv:v': 'sha256rnds2',
   'vvvvi:v': 'vperm2f128',
   'vii:v': 'insertps',
   'vvvi:v': 'sse_fma_f32x4 sse_fma_f64x2',

@@ -2,11 +2,21 @@
 import { UD } from '../faults.ts';
 import { FOR_WRITING, type Ops } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
-import { callRuntime, immediateByte, setVector, shuffle, vector, zeroVector } from '../vector.ts';
+import { setVector, shuffle, vector, zeroVector } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
 import { testBits } from './sse4.ts';
-import { AVX, AVX2, runtime, vexBinary, vexUnary, type Part, type UnaryPart } from './vector-forms.ts';
+import { AVX, AVX2, runtime, vexBinary, vexUnary, type UnaryPart } from './vector-forms.ts';
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
+import {
+  blendSingles,
+  permuteDoubles,
+  permuteDoublewords,
+  permuteHalves,
+  permuteQuadwords,
+  permuteSingles,
+  shuffleDoubles,
+  shuffleDoublewords,
+} from './shuffles.ts';
 
 /** The low element of the source, everywhere. */
 function broadcast(bits: 8 | 16 | 32 | 64): Semantics {
@@ -46,32 +56,26 @@ const extractHalf: Semantics = (o) => {
   setVector(o, 0, [o.b.op('v128.select', high, low, immediateBit(o, 0))]);
 };
 
-const permuteHalves: Semantics = (o) => {
+const permuteBoth: Semantics = (o) => {
   const [a, aHigh] = vector(o, 1) as [Node, Node];
   const [b, bHigh] = vector(o, 2) as [Node, Node];
-  const result = [0, 4].map((shift) =>
-    callRuntime(o, 'vperm2f128', a, aHigh, b, bHigh, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(shift))),
-  );
-  setVector(o, 0, result);
+  setVector(o, 0, [0, 1].map((half) => permuteHalves(o, [a, aHigh, b, bHigh], half))); // prettier-ignore
 };
 
 /** VPERMD: the first source has the element numbers. */
 const permuteElements: Semantics = (o) => {
   const control = vector(o, 1);
   const [low, high] = vector(o, 2) as [Node, Node];
-  setVector(o, 0, control.map((part) => callRuntime(o, 'vpermd', low, high, part))); // prettier-ignore
+  setVector(o, 0, control.map((part) => permuteDoublewords(o, low, high, part))); // prettier-ignore
 };
 
 const permuteQuads: Semantics = (o) => {
   const [low, high] = vector(o, 1) as [Node, Node];
-  setVector(o, 0, [0, 4].map((shift) => callRuntime(o, 'vpermq', low, high, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(shift))))); // prettier-ignore
+  setVector(o, 0, [0, 1].map((half) => permuteQuadwords(o, low, high, half))); // prettier-ignore
 };
 
 /** VPERMILPS by an immediate is PSHUFD; VPERMILPD takes two more bits for the upper half. */
-const permutePairs: UnaryPart = (o, a, n) => callRuntime(o, 'shufpd', a, a, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(2 * n)));
-const permuteSingles: UnaryPart = (o, a) => callRuntime(o, 'pshufd', a, immediateByte(o));
-
-const blendDoubles: Part = (o, a, b, n) => callRuntime(o, 'blend32', a, b, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(4 * n)));
+const permutePairs: UnaryPart = (o, a, n) => shuffleDoubles(o, a, a, n);
 
 /** Runs `body` for every element of `bytes` bytes, with its number (i32) while the loop runs. */
 function forElements(o: Ops, count: number, body: (n: Node) => void): void {
@@ -209,19 +213,19 @@ export const AVX_ONLY: readonly Row[] = [
   broadcasts('vpbroadcastq', '59', 64, 'q'),
   row('vinsertf128', 'VEX.256.66.0F3A.W0 18 /r: Vqq= Hqq Wdq Ib', insertHalf, AVX),
   row('vextractf128', 'VEX.256.66.0F3A.W0 19 /r: Wdq= Vqq Ib', extractHalf, AVX),
-  row('vperm2f128', 'VEX.256.66.0F3A.W0 06 /r: Vqq= Hqq Wqq Ib', permuteHalves, AVX),
+  row('vperm2f128', 'VEX.256.66.0F3A.W0 06 /r: Vqq= Hqq Wqq Ib', permuteBoth, AVX),
   row('vinserti128', 'VEX.256.66.0F3A.W0 38 /r: Vqq= Hqq Wdq Ib', insertHalf, AVX2),
   row('vextracti128', 'VEX.256.66.0F3A.W0 39 /r: Wdq= Vqq Ib', extractHalf, AVX2),
-  row('vperm2i128', 'VEX.256.66.0F3A.W0 46 /r: Vqq= Hqq Wqq Ib', permuteHalves, AVX2),
-  ...vexBinary('vpermilps', '66 0F 38 0C', runtime('permilps'), { wide: 'avx', ...W0 }),
-  ...vexBinary('vpermilpd', '66 0F 38 0D', runtime('permilpd'), { wide: 'avx', ...W0 }),
-  ...vexUnary('vpermilps', '66 0F 3A 04', permuteSingles, { wide: 'avx', immediate: true, ...W0 }),
+  row('vperm2i128', 'VEX.256.66.0F3A.W0 46 /r: Vqq= Hqq Wqq Ib', permuteBoth, AVX2),
+  ...vexBinary('vpermilps', '66 0F 38 0C', permuteSingles, { wide: 'avx', ...W0 }),
+  ...vexBinary('vpermilpd', '66 0F 38 0D', permuteDoubles, { wide: 'avx', ...W0 }),
+  ...vexUnary('vpermilps', '66 0F 3A 04', shuffleDoublewords, { wide: 'avx', immediate: true, ...W0 }),
   ...vexUnary('vpermilpd', '66 0F 3A 05', permutePairs, { wide: 'avx', immediate: true, ...W0 }),
   row('vpermd', 'VEX.256.66.0F38.W0 36 /r: Vqq= Hqq Wqq', permuteElements, AVX2),
   row('vpermps', 'VEX.256.66.0F38.W0 16 /r: Vqq= Hqq Wqq', permuteElements, AVX2),
   row('vpermq', 'VEX.256.66.0F3A.W1 00 /r: Vqq= Wqq Ib', permuteQuads, AVX2),
   row('vpermpd', 'VEX.256.66.0F3A.W1 01 /r: Vqq= Wqq Ib', permuteQuads, AVX2),
-  ...vexBinary('vpblendd', '66 0F 3A 02', blendDoubles, { vexFeature: 'avx2', wide: 'avx2', immediate: true, ...W0 }),
+  ...vexBinary('vpblendd', '66 0F 3A 02', blendSingles, { vexFeature: 'avx2', wide: 'avx2', immediate: true, ...W0 }),
   row('vtestps', ['VEX.128.66.0F38.W0 0E /r: Vdq Wdq', 'VEX.256.66.0F38.W0 0E /r: Vqq Wqq'], testBits(signs('i32x4')), AVX),
   row('vtestpd', ['VEX.128.66.0F38.W0 0F /r: Vdq Wdq', 'VEX.256.66.0F38.W0 0F /r: Vqq Wqq'], testBits(signs('i64x2')), AVX),
   ...masked('vmaskmovps', '2C', '2E', 'W0', AVX),

@@ -26,20 +26,9 @@ import {
   type Selection,
 } from '../vector-float.ts';
 import type { Node } from '../wasm/ir.ts';
-import {
-  AVX,
-  binary,
-  native,
-  runtime,
-  runtimeImmediate,
-  runtimeUnary,
-  unary,
-  vex,
-  type Fast,
-  type Forms,
-  type Part,
-} from './vector-forms.ts';
+import { AVX, binary, native, runtime, runtimeUnary, unary, vex, type Fast, type Forms, type Part } from './vector-forms.ts';
 import { row, type Row, type Semantics } from './row.ts';
+import { shuffleDoubles, shuffleSingles } from './shuffles.ts';
 
 const FLOAT: Forms = { wide: 'avx', float: true };
 const SHUFFLE: Forms = { wide: 'avx' };
@@ -200,9 +189,6 @@ const duplicate =
   (o: Ops, a: Node): Node =>
     shuffle(o, a, a, bytes, elements);
 
-/** SHUFPD uses two more bits of the immediate for each half. */
-const shufflePairs: Part = (o, a, b, n) => callRuntime(o, 'shufpd', a, b, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(2 * n)));
-
 /** HADDPS and the like: even elements of both operands with odd ones. */
 function horizontal(shape: FloatShape, name: 'add' | 'sub'): Fast {
   const [bytes, even, odd] = shape === 'f32x4' ? [4, [0, 2, 4, 6], [1, 3, 5, 7]] : [8, [0, 2], [1, 3]];
@@ -243,8 +229,8 @@ export const SSE_FLOAT: readonly Row[] = [
   ...binary('unpcklpd', '66 0F 14', pick(8, [0, 2]), SHUFFLE),
   ...binary('unpckhps', 'NP 0F 15', pick(4, [2, 6, 3, 7]), SHUFFLE),
   ...binary('unpckhpd', '66 0F 15', pick(8, [1, 3]), SHUFFLE),
-  ...binary('shufps', 'NP 0F C6', runtimeImmediate('shufps'), { wide: 'avx', immediate: true }),
-  ...binary('shufpd', '66 0F C6', shufflePairs, { wide: 'avx', immediate: true }),
+  ...binary('shufps', 'NP 0F C6', shuffleSingles, { wide: 'avx', immediate: true }),
+  ...binary('shufpd', '66 0F C6', shuffleDoubles, { wide: 'avx', immediate: true }),
 
   // SSE3
   ...binary('addsubps', 'F2 0F D0', runtime('sse_addsub_f32x4'), { ...FLOAT, feature: 'sse3', attempt: alternating('f32x4') }),

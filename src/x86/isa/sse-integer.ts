@@ -1,9 +1,20 @@
 /** Integer arithmetic, comparison, shifts and shuffles of MMX, SSE2 and SSSE3, with AVX and AVX2. SDM vol. 2. */
 import type { Ops } from '../ops.ts';
-import { callRuntime, extract, immediateByte, setVector, shuffle, vector, zeroVector } from '../vector.ts';
+import { extract, immediateByte, setVector, shuffle, vector, zeroVector } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
-import { AVX, AVX2, binary, mmx, native, nativeUnary, runtime, runtimeImmediate, runtimeUnaryImmediate, unary, vex, type Forms, type Part } from './vector-forms.ts'; // prettier-ignore
+import { AVX, AVX2, binary, mmx, native, nativeUnary, unary, vex, type Forms, type Part } from './vector-forms.ts'; // prettier-ignore
 import { row, type Row } from './row.ts';
+import {
+  alignRight,
+  multiplyAddBytes,
+  multiplyHigh,
+  multiplyRounded,
+  shiftBytes,
+  shuffleDoublewords,
+  shuffleHighWords,
+  shuffleLowWords,
+  sumDifferences,
+} from './shuffles.ts';
 
 const INTEGER: Forms = { wide: 'avx2' };
 const WITH_MMX: Forms = { wide: 'avx2', mmx: 'low' };
@@ -80,10 +91,10 @@ function shiftImmediate(mnemonic: string, opcode: string, digit: number, semanti
   return made;
 }
 
-function shiftBytes(name: 'pslldq' | 'psrldq', digit: number): Row[] {
+function byteShift(name: 'pslldq' | 'psrldq', digit: number): Row[] {
   return shiftImmediate(name, '66 0F 73', digit, (o) => {
     const source = o.operand(0).access === 'rw' ? 0 : 1;
-    setVector(o, 0, vector(o, source).map((a) => callRuntime(o, name, a, immediateByte(o)))); // prettier-ignore
+    setVector(o, 0, vector(o, source).map((a) => shiftBytes(o, name, a))); // prettier-ignore
   }, false); // prettier-ignore
 }
 
@@ -109,10 +120,10 @@ export const SSE_INTEGER: readonly Row[] = [
   ...binary('packssdw', '66 0F 6B', native('i16x8.narrow_i32x4_s'), { wide: 'avx2', mmx: 'joined' }),
   ...binary('punpcklqdq', '66 0F 6C', interleave(8, false), INTEGER),
   ...binary('punpckhqdq', '66 0F 6D', interleave(8, true), INTEGER),
-  ...unary('pshufd', '66 0F 70', runtimeUnaryImmediate('pshufd'), { wide: 'avx2', immediate: true }),
-  ...unary('pshufhw', 'F3 0F 70', runtimeUnaryImmediate('pshufhw'), { wide: 'avx2', immediate: true }),
-  ...unary('pshuflw', 'F2 0F 70', runtimeUnaryImmediate('pshuflw'), { wide: 'avx2', immediate: true }),
-  mmx('pshufw', 'NP 0F 70 /r: Pq= Qq Ib', (o) => setVector(o, 0, [runtimeUnaryImmediate('pshuflw')(o, vector(o, 1)[0]!, 0)])),
+  ...unary('pshufd', '66 0F 70', shuffleDoublewords, { wide: 'avx2', immediate: true }),
+  ...unary('pshufhw', 'F3 0F 70', shuffleHighWords, { wide: 'avx2', immediate: true }),
+  ...unary('pshuflw', 'F2 0F 70', shuffleLowWords, { wide: 'avx2', immediate: true }),
+  mmx('pshufw', 'NP 0F 70 /r: Pq= Qq Ib', (o) => setVector(o, 0, [shuffleLowWords(o, vector(o, 1)[0]!, 0)])),
   ...family('pcmpeq', 0x74, 'eq'),
   ...shift('psrlw', '66 0F D1', '66 0F 71', 2, 'shr_u', 16),
   ...shift('psraw', '66 0F E1', '66 0F 71', 4, 'shr_s', 16),
@@ -122,8 +133,8 @@ export const SSE_INTEGER: readonly Row[] = [
   ...shift('pslld', '66 0F F2', '66 0F 72', 6, 'shl', 32),
   ...shift('psrlq', '66 0F D3', '66 0F 73', 2, 'shr_u', 64),
   ...shift('psllq', '66 0F F3', '66 0F 73', 6, 'shl', 64),
-  ...shiftBytes('psrldq', 3),
-  ...shiftBytes('pslldq', 7),
+  ...byteShift('psrldq', 3),
+  ...byteShift('pslldq', 7),
   ...binary('paddq', '66 0F D4', native('i64x2.add'), WITH_MMX),
   ...binary('pmullw', '66 0F D5', native('i16x8.mul'), WITH_MMX),
   ...family('psubus', 0xd8, 'sub_sat_u', 'bw'),
@@ -134,8 +145,8 @@ export const SSE_INTEGER: readonly Row[] = [
   ...binary('pandn', '66 0F DF', (o, a, b) => o.b.op('v128.andnot', b, a), WITH_MMX),
   ...binary('pavgb', '66 0F E0', native('i8x16.avgr_u'), WITH_MMX),
   ...binary('pavgw', '66 0F E3', native('i16x8.avgr_u'), WITH_MMX),
-  ...binary('pmulhuw', '66 0F E4', runtime('pmulhuw'), WITH_MMX),
-  ...binary('pmulhw', '66 0F E5', runtime('pmulhw'), WITH_MMX),
+  ...binary('pmulhuw', '66 0F E4', multiplyHigh('u'), WITH_MMX),
+  ...binary('pmulhw', '66 0F E5', multiplyHigh('s'), WITH_MMX),
   ...family('psubs', 0xe8, 'sub_sat_s', 'bw'),
   ...binary('pminsw', '66 0F EA', native('i16x8.min_s'), WITH_MMX),
   ...binary('por', '66 0F EB', native('v128.or'), WITH_MMX),
@@ -144,7 +155,7 @@ export const SSE_INTEGER: readonly Row[] = [
   ...binary('pxor', '66 0F EF', native('v128.xor'), WITH_MMX),
   ...binary('pmuludq', '66 0F F4', multiplyEven('i64x2.extmul_low_i32x4_u'), WITH_MMX),
   ...binary('pmaddwd', '66 0F F5', native('i32x4.dot_i16x8_s'), WITH_MMX),
-  ...binary('psadbw', '66 0F F6', runtime('psadbw'), WITH_MMX),
+  ...binary('psadbw', '66 0F F6', sumDifferences, WITH_MMX),
   ...family('psub', 0xf8, 'sub', 'bwdq'),
   ...family('padd', 0xfc, 'add'),
 
@@ -154,22 +165,22 @@ export const SSE_INTEGER: readonly Row[] = [
   ...binary('phaddw', '66 0F 38 01', horizontal(2, 'i16x8.add'), { ...SSSE3, mmx: 'joined' }),
   ...binary('phaddd', '66 0F 38 02', horizontal(4, 'i32x4.add'), { ...SSSE3, mmx: 'joined' }),
   ...binary('phaddsw', '66 0F 38 03', horizontal(2, 'i16x8.add_sat_s'), { ...SSSE3, mmx: 'joined' }),
-  ...binary('pmaddubsw', '66 0F 38 04', runtime('pmaddubsw'), { ...SSSE3, mmx: 'low' }),
+  ...binary('pmaddubsw', '66 0F 38 04', multiplyAddBytes, { ...SSSE3, mmx: 'low' }),
   ...binary('phsubw', '66 0F 38 05', horizontal(2, 'i16x8.sub'), { ...SSSE3, mmx: 'joined' }),
   ...binary('phsubd', '66 0F 38 06', horizontal(4, 'i32x4.sub'), { ...SSSE3, mmx: 'joined' }),
   ...binary('phsubsw', '66 0F 38 07', horizontal(2, 'i16x8.sub_sat_s'), { ...SSSE3, mmx: 'joined' }),
   ...binary('psignb', '66 0F 38 08', sign('i8x16'), { ...SSSE3, mmx: 'low' }),
   ...binary('psignw', '66 0F 38 09', sign('i16x8'), { ...SSSE3, mmx: 'low' }),
   ...binary('psignd', '66 0F 38 0A', sign('i32x4'), { ...SSSE3, mmx: 'low' }),
-  ...binary('pmulhrsw', '66 0F 38 0B', runtime('pmulhrsw'), { ...SSSE3, mmx: 'low' }),
+  ...binary('pmulhrsw', '66 0F 38 0B', multiplyRounded, { ...SSSE3, mmx: 'low' }),
   ...unary('pabsb', '66 0F 38 1C', nativeUnary('i8x16.abs'), { ...SSSE3, mmx: 'low' }),
   ...unary('pabsw', '66 0F 38 1D', nativeUnary('i16x8.abs'), { ...SSSE3, mmx: 'low' }),
   ...unary('pabsd', '66 0F 38 1E', nativeUnary('i32x4.abs'), { ...SSSE3, mmx: 'low' }),
-  ...binary('palignr', '66 0F 3A 0F', runtimeImmediate('palignr'), { ...SSSE3, immediate: true }),
+  ...binary('palignr', '66 0F 3A 0F', alignRight, { ...SSSE3, immediate: true }),
   mmx('palignr', 'NP 0F 3A 0F /r: Pq+ Qq Ib', (o) => {
     const [a] = vector(o, 0) as [Node];
     const [b] = vector(o, 1) as [Node];
-    setVector(o, 0, [callRuntime(o, 'psrldq', shuffle(o, b, a, 8, [0, 2]), immediateByte(o))]);
+    setVector(o, 0, [shiftBytes(o, 'psrldq', shuffle(o, b, a, 8, [0, 2]))]);
   }, { feature: 'ssse3' }),
 ]; // prettier-ignore
 

@@ -8,6 +8,7 @@ import { multiplyEven } from './sse-integer.ts';
 import { scalarPart } from './sse-float.ts';
 import { AVX, AVX2, binary, binaryWhole, native, runtime, runtimeImmediate, runtimeUnary, runtimeUnaryImmediate, unary, vex, type Fast, type Forms, type Part, type Whole } from './vector-forms.ts'; // prettier-ignore
 import { row, type Row, type RowOptions, type Semantics } from './row.ts';
+import { blendDoubles, blendSingles, blendWords } from './shuffles.ts';
 
 const SSE41: Forms = { wide: 'avx2', feature: 'sse41' };
 const SSE41_ROW: RowOptions = { unit: 'sse', feature: 'sse41' };
@@ -65,10 +66,8 @@ function blendVariable(mnemonic: string, opcode: string, vexOpcode: string, shap
   ];
 }
 
-/** A blend by the immediate, which has `lanes` bits for each half, or the same for both. */
-function blend(name: string, lanes: number): Part {
-  return (o, a, b, n) => callRuntime(o, name, a, b, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(lanes * n)));
-}
+/** MPSADBW has three bits of the immediate for each half. */
+const sumBlocks: Part = (o, a, b, n) => callRuntime(o, 'mpsadbw', a, b, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(3 * n)));
 
 /** Lanes whose bit in an i32 is set. */
 function lanes(o: Ops, type: FloatType, bits: Node): Node {
@@ -161,6 +160,13 @@ function insertElement(o: Ops, bytes: 1 | 4 | 8): void {
 const insertSized: Semantics = (o) => insertElement(o, o.bits(o.encoding.vex ? 2 : 1) === 64 ? 8 : 4);
 const insertByte: Semantics = (o) => insertElement(o, 1);
 
+/** INSERTPS: where the element goes is in bits 4-5, what becomes zero in bits 0-3. */
+function insertKnown(o: Ops, before: Node, value: Node, immediate: number): Node {
+  const inserted = replace(o, 'i32', before, (immediate >> 4) & 3, value);
+  const zeroed = [0, 1, 2, 3].map((n) => ((immediate >> n) & 1 ? 4 : n));
+  return immediate & 15 ? shuffle(o, inserted, zeroVector(o), 4, zeroed) : inserted;
+}
+
 const insertSingle: Semantics = (o) => {
   const source = o.encoding.vex ? 2 : 1;
   const { b } = o;
@@ -174,7 +180,10 @@ const insertSingle: Semantics = (o) => {
           'i32.load',
           b.op('i32.add', o.vectorAddress(o.operand(source)), b.op('i32.shl', b.op('i32.shr_u', immediateByte(o), b.i32(6)), b.i32(2))),
         );
-  setVector(o, 0, [callRuntime(o, 'insertps', vector(o, source - 1)[0]!, value, immediateByte(o))]);
+  const before = vector(o, source - 1)[0]!;
+  setVector(o, 0, [
+    known === undefined ? callRuntime(o, 'insertps', before, value, immediateByte(o)) : insertKnown(o, before, value, known),
+  ]);
 };
 
 /** PCMPESTRI and the like: lengths from RAX and RDX or up to the first zero; the result to RCX or to XMM0; flags. */
@@ -247,9 +256,9 @@ export const SSE4: readonly Row[] = [
   ...unary('roundpd', '66 0F 3A 09', runtimeUnaryImmediate('sse_round_f64x2'), { ...FLOAT, immediate: true, attempt: rounding('f64x2') }),
   ...scalarPart('roundss', '66 0F 3A 0A', 'ss', roundLow('f32'), ' Ib', 'sse41'),
   ...scalarPart('roundsd', '66 0F 3A 0B', 'sd', roundLow('f64'), ' Ib', 'sse41'),
-  ...binary('blendps', '66 0F 3A 0C', blend('blend32', 4), { wide: 'avx', feature: 'sse41', immediate: true }),
-  ...binary('blendpd', '66 0F 3A 0D', blend('blend64', 2), { wide: 'avx', feature: 'sse41', immediate: true }),
-  ...binary('pblendw', '66 0F 3A 0E', blend('blend16', 0), { ...SSE41, immediate: true }),
+  ...binary('blendps', '66 0F 3A 0C', blendSingles, { wide: 'avx', feature: 'sse41', immediate: true }),
+  ...binary('blendpd', '66 0F 3A 0D', blendDoubles, { wide: 'avx', feature: 'sse41', immediate: true }),
+  ...binary('pblendw', '66 0F 3A 0E', blendWords, { ...SSE41, immediate: true }),
   ...extraction('pextrb', '66 0F 3A 14', 1, 'Rd', 'Eb'),
   ...extraction('pextrw', '66 0F 3A 15', 2, 'Rd', 'Ew'),
   row('pextrd', '66 0F 3A 16 /r: Ey= Vdq Ib', extractSized, SSE41_ROW),
@@ -263,7 +272,7 @@ export const SSE4: readonly Row[] = [
   row('vpinsrd', 'VEX.128.66.0F3A 22 /r: Vdq= Hdq Ey Ib', insertSized, AVX),
   ...binaryWhole('dpps', '66 0F 3A 40', dotProduct('f32', [[0, 2, 0, 2], [1, 3, 1, 3]], [[0, 0, 0, 0], [1, 1, 1, 1]]), { ...FLOAT, immediate: true }),
   ...binaryWhole('dppd', '66 0F 3A 41', dotProduct('f64', [[0, 0], [1, 1]]), { feature: 'sse41', immediate: true }),
-  ...binary('mpsadbw', '66 0F 3A 42', blend('mpsadbw', 3), { ...SSE41, immediate: true }),
+  ...binary('mpsadbw', '66 0F 3A 42', sumBlocks, { ...SSE41, immediate: true }),
 
   ...compareStrings('pcmpestrm', '66 0F 3A 60', true, false),
   ...compareStrings('pcmpestri', '66 0F 3A 61', true, true),

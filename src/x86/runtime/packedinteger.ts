@@ -1,33 +1,5 @@
 /** Packed integer instructions without a WebAssembly counterpart (SDM vol. 2), named as the instructions. */
 
-/** Sums of absolute differences of each half's eight bytes, as two quadwords. */
-export function psadbw(a: v128, b: v128): v128 {
-  const differences = i8x16.sub(i8x16.max_u(a, b), i8x16.min_u(a, b));
-  const sums = i32x4.extadd_pairwise_i16x8_u(i16x8.extadd_pairwise_i8x16_u(differences));
-  return i64x2.add(v128.and(sums, i64x2.splat(0xffffffff)), i64x2.shr_u(sums, 32));
-}
-
-/** Unsigned bytes of a times signed bytes of b, adjacent products added with signed saturation. */
-export function pmaddubsw(a: v128, b: v128): v128 {
-  const even = i16x8.mul(v128.and(a, i16x8.splat(0xff)), i16x8.shr_s(i16x8.shl(b, 8), 8));
-  const odd = i16x8.mul(i16x8.shr_u(a, 8), i16x8.shr_s(b, 8));
-  return i16x8.add_sat_s(even, odd);
-}
-
-export function pmulhrsw(a: v128, b: v128): v128 {
-  // The host's saturates -1 * -1, which here wraps.
-  const least = i16x8.splat(-32768);
-  return v128.xor(i16x8.q15mulr_sat_s(a, b), v128.and(i16x8.eq(a, least), i16x8.eq(b, least)));
-}
-
-export function pmulhw(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(i32x4.extmul_low_i16x8_s(a, b), i32x4.extmul_high_i16x8_s(a, b), 1, 3, 5, 7, 9, 11, 13, 15);
-}
-
-export function pmulhuw(a: v128, b: v128): v128 {
-  return v128.shuffle<i16>(i32x4.extmul_low_i16x8_u(a, b), i32x4.extmul_high_i16x8_u(a, b), 1, 3, 5, 7, 9, 11, 13, 15);
-}
-
 /** Byte of b chosen by bits 0-1 of `imm`, times four, against a from byte 0 or 4 (bit 2). */
 export function mpsadbw(a: v128, b: v128, imm: i32): v128 {
   const lanes = i8x16(0, 1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0);

@@ -74,17 +74,6 @@ function bytesOf(numbers: v128): v128 {
   return i32x4.add(i32x4.mul(numbers, i32x4.splat(0x04040404)), i32x4.splat(0x03020100));
 }
 
-/** Each lane of the control chooses a lane of a. */
-export function permilps(a: v128, control: v128): v128 {
-  return i8x16.swizzle(a, bytesOf(v128.and(control, i32x4.splat(3))));
-}
-
-/** Bit 1 of each lane of the control chooses. */
-export function permilpd(a: v128, control: v128): v128 {
-  const odd = i64x2.ne(v128.and(control, i64x2.splat(2)), i64x2.splat(0));
-  return v128.bitselect(v128.shuffle<i64>(a, a, 1, 1), v128.shuffle<i64>(a, a, 0, 0), odd);
-}
-
 /** A half of VPERMD's result: each lane of the control chooses among the eight of both halves. */
 export function vpermd(low: v128, high: v128, control: v128): v128 {
   const bytes = bytesOf(v128.and(control, i32x4.splat(7)));

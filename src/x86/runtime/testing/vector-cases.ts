@@ -50,21 +50,6 @@ export function vectorCase(op: i32, src: i32, dst: i32): void {
     case 13:
       r = f.sha256msg2(a, b);
       break;
-    case 14:
-      r = f.psadbw(a, b);
-      break;
-    case 15:
-      r = f.pmaddubsw(a, b);
-      break;
-    case 16:
-      r = f.pmulhrsw(a, b);
-      break;
-    case 17:
-      r = f.pmulhw(a, b);
-      break;
-    case 18:
-      r = f.pmulhuw(a, b);
-      break;
     case 19:
       r = f.mpsadbw(a, b, imm);
       break;
