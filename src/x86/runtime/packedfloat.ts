@@ -2,9 +2,9 @@
  * SSE and AVX floating point on 128-bit vectors (256-bit ones are two calls): the operations of softfloat.ts on every
  * element, under the same rules. Only the elements given count for flags.
  */
-import { commit, isSettled, mxcsr } from './mxcsr';
+import { commit, isDefault, isSettled, mxcsr } from './mxcsr';
 import { ADD, DIV, halfFromSingle, MAX, MIN, MUL, SQRT, SUB, convert } from './ieee';
-import { compareElement, element, narrowElement, roundElement, singleOfInteger, toInt32, widenElement } from './softfloat';
+import { compareElement, element, isExactProduct, narrowElement, roundElement, singleOfInteger, toInt32, widenElement } from './softfloat';
 
 function plainLanes<T>(a: v128): v128 {
   const least = sizeof<T>() == 8 ? <T>f64.MIN_NORMAL_VALUE : <T>f32.MIN_NORMAL_VALUE;
@@ -42,23 +42,52 @@ function elements<T>(even: i32, odd: i32, a: v128, b: v128): v128 {
   return result;
 }
 
+/** Lanes where a + b = sum exactly, by Knuth's two-sum, far from overflow. */
+function exactSums<T>(a: v128, b: v128, sum: v128): v128 {
+  const virtual = v128.sub<T>(sum, a);
+  const error = v128.add<T>(v128.sub<T>(a, v128.sub<T>(sum, virtual)), v128.sub<T>(b, virtual));
+  const most = sizeof<T>() == 8 ? <T>f64.MAX_VALUE : <T>f32.MAX_VALUE;
+  return v128.and(zeroLanes<T>(error), v128.lt<T>(v128.abs<T>(sum), v128.splat<T>(most * <T>0.25)));
+}
+
+function exactProducts<T>(a: v128, b: v128, product: v128): bool {
+  if (sizeof<T>() == 8) {
+    return (
+      isExactProduct<f64>(v128.extract_lane<f64>(a, 0), v128.extract_lane<f64>(b, 0)) &&
+      isExactProduct<f64>(v128.extract_lane<f64>(a, 1), v128.extract_lane<f64>(b, 1))
+    );
+  }
+  const low = f64x2.mul(f64x2.promote_low_f32x4(a), f64x2.promote_low_f32x4(b));
+  const upperA = f64x2.promote_low_f32x4(v128.shuffle<i64>(a, a, 1, 1));
+  const high = f64x2.mul(upperA, f64x2.promote_low_f32x4(v128.shuffle<i64>(b, b, 1, 1)));
+  const lowIs = f64x2.eq(low, f64x2.promote_low_f32x4(product));
+  return i64x2.all_true(v128.and(lowIs, f64x2.eq(high, f64x2.promote_low_f32x4(v128.shuffle<i64>(product, product, 1, 1)))));
+}
+
 function addPacked<T>(a: v128, b: v128): v128 {
   const sum = v128.add<T>(a, b);
-  if (isSettled(mxcsr()) && all<T>(v128.or(innerLanes<T>(sum), zeroLanes<T>(sum))) && arePlain<T>(a, b)) return sum;
+  const control = mxcsr();
+  if (isDefault(control) && all<T>(v128.or(innerLanes<T>(sum), zeroLanes<T>(sum))) && arePlain<T>(a, b)) {
+    if (isSettled(control) || all<T>(exactSums<T>(a, b, sum))) return sum;
+  }
   return elements<T>(ADD, ADD, a, b);
 }
 
 function subPacked<T>(a: v128, b: v128): v128 {
   const difference = v128.sub<T>(a, b);
-  if (isSettled(mxcsr()) && all<T>(v128.or(innerLanes<T>(difference), zeroLanes<T>(difference))) && arePlain<T>(a, b)) return difference;
+  const control = mxcsr();
+  if (isDefault(control) && all<T>(v128.or(innerLanes<T>(difference), zeroLanes<T>(difference))) && arePlain<T>(a, b)) {
+    if (isSettled(control) || all<T>(exactSums<T>(a, v128.neg<T>(b), difference))) return difference;
+  }
   return elements<T>(SUB, SUB, a, b);
 }
 
 function mulPacked<T>(a: v128, b: v128): v128 {
   const product = v128.mul<T>(a, b);
-  if (isSettled(mxcsr()) && arePlain<T>(a, b)) {
+  const control = mxcsr();
+  if (isDefault(control) && arePlain<T>(a, b)) {
     const zero = v128.and(zeroLanes<T>(product), v128.or(zeroLanes<T>(a), zeroLanes<T>(b)));
-    if (all<T>(v128.or(innerLanes<T>(product), zero))) return product;
+    if (all<T>(v128.or(innerLanes<T>(product), zero)) && (isSettled(control) || exactProducts<T>(a, b, product))) return product;
   }
   return elements<T>(MUL, MUL, a, b);
 }

@@ -58,7 +58,7 @@ export function isInner<T>(value: T): bool {
 }
 
 /** Whether x * y has no more digits than the format; for normal operands. */
-function isExactProduct<T>(x: T, y: T): bool {
+export function isExactProduct<T>(x: T, y: T): bool {
   if (sizeof<T>() == 4) {
     const product = <f64>x * <f64>y;
     return <f64>(<f32>product) == product;
@@ -124,33 +124,60 @@ function slow<T>(op: i32, a: T, b: T): T {
   return result;
 }
 
+/** Small enough that a sum's error term can be computed. */
+function isBelowOverflow<T>(value: T): bool {
+  return abs<T>(value) < maxFinite<T>() * <T>0.25;
+}
+
 function addFast<T>(a: T, b: T): T {
   const sum = a + b;
-  if (isSettled(mxcsr()) && (isInner<T>(sum) || sum == <T>0) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) return sum;
+  if ((isInner<T>(sum) || sum == <T>0) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) {
+    const control = mxcsr();
+    if (isSettled(control)) return sum;
+    // Programs that count in floating point have exact results only.
+    if (isDefault(control) && isBelowOverflow<T>(sum) && isExactSum<T>(a, b, sum)) return sum;
+  }
   return slow<T>(ADD, a, b);
 }
 
 function subFast<T>(a: T, b: T): T {
   const difference = a - b;
-  if (isSettled(mxcsr()) && (isInner<T>(difference) || difference == <T>0) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) return difference;
+  if ((isInner<T>(difference) || difference == <T>0) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) {
+    const control = mxcsr();
+    if (isSettled(control)) return difference;
+    if (isDefault(control) && isBelowOverflow<T>(difference) && isExactSum<T>(a, -b, difference)) return difference;
+  }
   return slow<T>(SUB, a, b);
 }
 
 function mulFast<T>(a: T, b: T): T {
   const product = a * b;
-  if (isSettled(mxcsr()) && isInner<T>(product) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) return product;
+  if (isNotDenormal<T>(a) && isNotDenormal<T>(b)) {
+    if (isInner<T>(product)) {
+      const control = mxcsr();
+      if (isSettled(control) || (isDefault(control) && isExactProduct<T>(a, b))) return product;
+    } else if (product == <T>0 && (a == <T>0 || b == <T>0)) {
+      return product;
+    }
+  }
   return slow<T>(MUL, a, b);
 }
 
 function divFast<T>(a: T, b: T): T {
   const quotient = a / b;
-  if (isSettled(mxcsr()) && isInner<T>(quotient) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) return quotient;
+  if (isInner<T>(quotient) && isNotDenormal<T>(a) && isNotDenormal<T>(b)) {
+    const control = mxcsr();
+    if (isSettled(control) || (isDefault(control) && quotient * b == a && isExactProduct<T>(quotient, b))) return quotient;
+  }
   return slow<T>(DIV, a, b);
 }
 
 function sqrtFast<T>(a: T): T {
   const root = sqrt<T>(a);
-  if (isSettled(mxcsr()) && isInner<T>(root) && isNotDenormal<T>(a)) return root;
+  if (isInner<T>(root) && isNotDenormal<T>(a)) {
+    const control = mxcsr();
+    if (isSettled(control) || (isDefault(control) && root * root == a && isExactProduct<T>(root, root))) return root;
+  }
   return slow<T>(SQRT, a, a);
 }
 
