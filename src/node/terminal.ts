@@ -14,6 +14,9 @@ type Output = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'colum
  */
 const RESTORE_SCREEN = '\x1b[?1047l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m';
 
+/** Output that does not wait for more. */
+const BATCH_BYTES = 16384;
+
 export class NodeTerminal implements Terminal {
   readonly inputIsTerminal: boolean;
   readonly outputIsTerminal: boolean;
@@ -21,6 +24,9 @@ export class NodeTerminal implements Terminal {
   readonly #output: Output;
   readonly #closedListeners = new Set<() => void>();
   #closed = false;
+  readonly #batch: Uint8Array[] = [];
+  #batchBytes = 0;
+  #scheduled: NodeJS.Immediate | undefined;
 
   constructor(input: Input = process.stdin, output: Output = process.stdout) {
     this.#input = input;
@@ -65,6 +71,7 @@ export class NodeTerminal implements Terminal {
         // The terminal has gone; there is nothing to restore.
       }
       if (this.outputIsTerminal) this.write(new TextEncoder().encode(RESTORE_SCREEN));
+      this.#flush();
     };
     process.on('exit', restore);
     return { dispose: restore };
@@ -95,11 +102,30 @@ export class NodeTerminal implements Terminal {
     };
   }
 
+  /** In batches: a guest that prints byte by byte would cost a system call for each. */
   write(data: Uint8Array): void {
-    if (!this.#closed) this.#output.write(data);
+    if (this.#closed) return;
+    if (this.#batch.length === 0) {
+      this.#scheduled = setImmediate(this.#flush);
+      process.once('exit', this.#flush);
+    }
+    this.#batch.push(data.slice());
+    this.#batchBytes += data.length;
+    if (this.#batchBytes >= BATCH_BYTES) this.#flush();
   }
 
+  readonly #flush = (): void => {
+    if (this.#batch.length === 0) return;
+    clearImmediate(this.#scheduled);
+    process.removeListener('exit', this.#flush);
+    const data = Buffer.concat(this.#batch);
+    this.#batch.length = 0;
+    this.#batchBytes = 0;
+    if (!this.#closed) this.#output.write(data);
+  };
+
   drained(): Promise<void> {
+    this.#flush();
     if (this.#closed || !this.#output.writableLength) return Promise.resolve();
     return new Promise((resolve) => {
       this.#output.write('', () => resolve());
