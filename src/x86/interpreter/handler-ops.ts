@@ -213,8 +213,16 @@ export class HandlerOps extends Ops {
   }
 
   #check(next: Node): void {
-    const trap = this.b.op('i32.and', this.state32(L.RFLAGS), this.b.i32(TF | RF));
-    this.b.if(this.b.op('i32.or', this.state32(L.PENDING), trap), () => this.#tail('exitTo', next, this.b.i32(L.EXIT_CHECK)));
+    const { b } = this;
+    const leave = (): void => this.#tail('exitTo', next, b.i32(L.EXIT_CHECK));
+    const flags = this.state32(L.RFLAGS);
+    b.if(b.op('i32.or', this.state32(L.PENDING), b.op('i32.and', flags, b.i32(TF))), leave);
+    // RF covers the next instruction, which is sure to come when the budget has more than a run.
+    b.if(b.op('i32.and', flags, b.i32(RF)), () => {
+      const left = b.op('i32.sub', this.state32(L.DEADLINE), this.record);
+      b.if(b.op('i32.le_s', left, b.i32((L.RUN_LIMIT + 1) * L.RECORD_BYTES)), leave);
+      this.setState32(L.RFLAGS, b.op('i32.and', flags, b.i32(~RF)));
+    });
   }
 
   again(): void {
