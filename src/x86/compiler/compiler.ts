@@ -4,12 +4,10 @@
  */
 import type { Memory } from '../../machine/memory.ts';
 import type { CompilerCounts } from '../../machine/vcpu.ts';
-import { HANDLER, RUNTIME } from '../interpreter/support.ts';
-import type { Callees, Variant } from '../ops.ts';
+import type { Variant } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import type { State } from '../state.ts';
-import { ModuleBuilder, type FunctionRef, type Signature } from '../wasm/module.ts';
-import { ALWAYS_CALLED, emitRegion } from './emit.ts';
+import { buildModule } from './batch.ts';
 import type { CompilerEvent, CompilerObserver, DropReason, Place, RefuseReason } from './observer.ts';
 import { Patience } from './patience.ts';
 import { RegionFinder, type Region } from './region.ts';
@@ -39,14 +37,6 @@ export interface CompilerHost {
   interpretedBy(record: number): number;
   variantAt(record: number): Variant | undefined;
 }
-
-/** Signatures of the interpreter's functions that regions call. */
-const OWN: Readonly<Record<string, Signature>> = {
-  leaveAt: { params: ['i32', 'i32'], results: ['i32'] },
-  leaveHere: { params: ['i32', 'i32'], results: ['i32'] },
-  leaveTo: { params: ['i32', 'i64'], results: ['i32'] },
-  interpret: HANDLER,
-};
 
 /** A region that has been compiled. */
 interface Compiled {
@@ -163,21 +153,7 @@ export class Compiler {
     if (regions.length === 0) return;
     if (this.#live > this.#options.capacity) this.#dropAll();
     const began = performance.now();
-    const module = new ModuleBuilder();
-    module.importMemory('host', 'memory', L.RAM / 65536, true);
-    const callees: Callees = {};
-    const names = new Set<string>(ALWAYS_CALLED);
-    for (const { blocks } of regions)
-      for (const { steps } of blocks) for (const { variant } of steps) for (const name of this.#traits.of(variant).callees) names.add(name);
-    for (const name of names) callees[name] = module.importFunction('engine', name, OWN[name] ?? RUNTIME[name]!);
-    const refs: FunctionRef[] = regions.map((region) => module.declare(HANDLER, `guest ${this.#nameOf(region)}`));
-    const sizes = regions.map((region, n) => {
-      const body = emitRegion(region, this.#traits, callees);
-      module.define(refs[n]!, body);
-      module.exportFunction(String(n), refs[n]!);
-      return body.length;
-    });
-    const bytes = module.build();
+    const { bytes, sizes } = buildModule(regions, this.#traits, (region) => this.#nameOf(region));
     const built = performance.now();
     const instance = this.#instantiate(bytes);
     if (!instance) {

@@ -203,23 +203,20 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     land(b, target, after(b, record));
   });
 
-  /** A relative jump: by lookup, and by a link from then on when its target is in this page. */
-  const linkNear = define('linkNear', HANDLER, (b) => {
-    const [record] = b.params as [Node];
-    const distance = b.load('i64.load', record, L.R_IMM);
-    const address = b.op('i64.add', pageBase(b), distance);
-    const target = lookUp(b, address);
-    b.if(b.op('i32.eqz', target), () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LOOKUP)));
-    // A crossing instruction outlives what it would be linked to.
-    const lasting = b.op('i32.ge_u', record, b.i32(L.ARENA));
-    b.if(b.op('i32.and', b.op('i64.lt_u', distance, b.i64(4096)), lasting), () => b.store('i32.store', record, target, L.R_LINK));
-    land(b, target, after(b, record));
-  });
+  /** A relative jump: by its link when its target is in this page and known, else by lookup. */
   define('jumpNear', HANDLER, (b) => {
     const [record] = b.params as [Node];
-    const link = b.load('i32.load', record, L.R_LINK);
-    b.if(b.op('i32.eqz', link), () => b.returnCall(linkNear, record));
-    land(b, link, after(b, record));
+    const target = b.variable('i32', b.load('i32.load', record, L.R_LINK));
+    b.if(b.op('i32.eqz', b.get(target)), () => {
+      const distance = b.load('i64.load', record, L.R_IMM);
+      const address = b.op('i64.add', pageBase(b), distance);
+      b.set(target, lookUp(b, address));
+      b.if(b.op('i32.eqz', b.get(target)), () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LOOKUP)));
+      // A crossing instruction outlives what it would be linked to.
+      const lasting = b.op('i32.ge_u', record, b.i32(L.ARENA));
+      b.if(b.op('i32.and', b.op('i64.lt_u', distance, b.i64(4096)), lasting), () => b.store('i32.store', record, b.get(target), L.R_LINK));
+    });
+    land(b, b.get(target), after(b, record));
   });
 
   /** The same instruction once more. */
