@@ -41,6 +41,8 @@ export interface ConsolePcOptions {
   readonly initrds: readonly Uint8Array[];
   readonly commandLine: string;
   readonly memoryBytes: number;
+  /** Processors; one when absent. */
+  readonly cpus?: number;
   /** A CPUID model by name; undefined is the default one. */
   readonly cpu?: string;
   /** By name; undefined is the best one. */
@@ -102,6 +104,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
   const virtio = options.console === 'virtio';
   const pc = await createPc({
     memoryBytes: options.memoryBytes,
+    ...(options.cpus !== undefined && { cpus: options.cpus }),
     accelerator: host.accelerator ?? acceleratorFor(options, host),
     pace: host.pace,
     epochMs: host.epochMs,

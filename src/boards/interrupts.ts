@@ -2,6 +2,7 @@
  * The processor of a PC and its interrupt controllers: our chips on a bus of ours, or those that the accelerator brings
  * along. Which numbers lead where is the same.
  */
+import { VmError } from '../base/errors.ts';
 import { SystemApicBus } from '../devices/apic-bus.ts';
 import { I8259 } from '../devices/i8259.ts';
 import { IoApic } from '../devices/ioapic.ts';
@@ -36,6 +37,7 @@ export interface PcInterrupts {
 
 export interface InterruptParts {
   readonly accelerator: Accelerator;
+  readonly cpus: number;
   readonly machine: Machine;
   readonly pio: Bus;
   readonly mmio: Bus;
@@ -46,7 +48,10 @@ export interface InterruptParts {
 }
 
 export function pcInterrupts(parts: InterruptParts): PcInterrupts {
-  return parts.accelerator.createWithChips ? accelerators(parts) : ours(parts);
+  const { accelerator, cpus } = parts;
+  if (accelerator.createWithChips) return accelerators(parts);
+  if (cpus === 1) return ours(parts);
+  throw new VmError('unsupported', `${cpus} processors need KVM: ${accelerator.name} has one (--cpus 1, or --accel kvm)`);
 }
 
 function ours({ accelerator, machine, pio, mmio, host, init }: InterruptParts): PcInterrupts {
@@ -103,19 +108,20 @@ function ours({ accelerator, machine, pio, mmio, host, init }: InterruptParts): 
   };
 }
 
-function accelerators({ accelerator, machine, host }: InterruptParts): PcInterrupts {
-  const { vcpu, chips } = accelerator.createWithChips!(host, machine.clock, () => machine.post(() => {}));
-  const { slavePic, pic, ioApic, localApic } = chips;
+function accelerators({ accelerator, cpus, machine, host }: InterruptParts): PcInterrupts {
+  const { vcpu, chips } = accelerator.createWithChips!(host, cpus, machine.clock, () => machine.post(() => {}));
+  const { slavePic, pic, ioApic, localApics } = chips;
+  const bootstrap = localApics[0]!;
   return {
     vcpu,
     isa: (irq) => chips.lines[irq]!,
     // Below 16 a line is the ISA interrupt's, which is at the 8259As as well.
     pins: Array.from({ length: PINS }, (_, pin) => chips.lines[pin === TIMER_PIN ? 0 : pin] ?? unconnected),
     msi: chips.msi,
-    devices: [slavePic, pic, ioApic, localApic] as Device[],
+    devices: [slavePic, pic, ioApic, ...localApics] as Device[],
     enableVirtualWire() {
-      virtualWire(localApic.state);
-      localApic.sync();
+      virtualWire(bootstrap.state);
+      bootstrap.sync();
     },
   };
 }

@@ -31,6 +31,7 @@ import type { KernelRequest } from '../firmware/boot-plan.ts';
 import { installFirmware } from '../firmware/install.ts';
 import { GENERATION_ID } from '../firmware/memory-map.ts';
 import { loadKernel } from '../firmware/load-kernel.ts';
+import { VmError } from '../base/errors.ts';
 import { silent, type Log } from '../base/log.ts';
 import type { BlockBackend, CharBackend, EntropyBackend, SharedFileSystem } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
@@ -69,8 +70,7 @@ const INTX_PIC_IRQS = [10, 10, 11, 11] as const;
 const SCI = 9;
 const GENERATION_GPE = 0;
 
-const DESCRIPTION: BoardDescription = {
-  cpus: 1,
+const DESCRIPTION: Omit<BoardDescription, 'cpus'> = {
   localApic: LOCAL_APIC,
   ioApic: { id: 0, address: IO_APIC },
   sciGsi: SCI,
@@ -95,6 +95,8 @@ const DESCRIPTION: BoardDescription = {
 /** What the outside gives a PC. */
 export interface PcOptions {
   readonly memoryBytes: number;
+  /** Processors; more than one only where the accelerator brings interrupt controllers along. One when absent. */
+  readonly cpus?: number;
   readonly accelerator: Accelerator;
   readonly pace: Pace;
   readonly epochMs: number;
@@ -137,7 +139,8 @@ export interface Pc {
 }
 
 export async function createPc(options: PcOptions): Promise<Pc> {
-  const { accelerator, entropy } = options;
+  const { accelerator, entropy, cpus = 1 } = options;
+  const description = { ...DESCRIPTION, cpus };
   const log = options.log ?? silent;
   const memory = new Memory(options.memoryBytes, accelerator.reservedBytes);
   const saved = options.restore?.state;
@@ -152,6 +155,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   // Processor and interrupt controllers
   const chips = pcInterrupts({
     accelerator,
+    cpus,
     machine,
     pio,
     mmio,
@@ -254,7 +258,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const boot = async (): Promise<void> => {
     assignBars(pci, { mmio: { base: PCI_MMIO.base, size: PCI_MMIO.size }, io: PCI_IO });
     chips.enableVirtualWire();
-    const { memoryMap, acpiRsdp } = installFirmware(memory, DESCRIPTION, {
+    const { memoryMap, acpiRsdp } = installFirmware(memory, description, {
       manufacturer: 'Daybreak',
       product: 'Daybreak PC',
       version: '1',
@@ -279,6 +283,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const saving = [...lasting, ...devices];
   const parts = { memoryBytes: options.memoryBytes, cpu: accelerator.cpu, disks: options.disks ?? [], fileSystems, devices: saving };
   const settled = async (): Promise<void> => {
+    if (cpus > 1) throw new VmError('unsupported', 'a machine with several processors cannot be saved yet: start it with --cpus 1');
     await Promise.all(virtio.map(({ device }) => device.quiesce?.()));
     await Promise.all(parts.disks.map((disk) => disk.readOnly || disk.flush()));
   };
@@ -289,8 +294,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       // A processor that goes on forgets what is no state (translations, code), as the one that is restored.
       vcpu.setArchitecture(processor);
       const clockNs = clock.now();
-      const description = await describePc(parts, { clockNs, wallMs: Math.floor(epochMs + clockNs / 1e6), processor });
-      await write(writeState(description, memory, codec));
+      const described = await describePc(parts, { clockNs, wallMs: Math.floor(epochMs + clockNs / 1e6), processor });
+      await write(writeState(described, memory, codec));
       if (then === 'end') machine.end({ kind: 'stopped' });
     });
   const restore = async (from: SavedPc): Promise<void> => {

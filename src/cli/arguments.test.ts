@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseMemory, parseVerb } from './arguments.ts';
+import { parseCpus, parseMemory, parseVerb } from './arguments.ts';
 import { xdgDirectory } from './host.ts';
 
 const OPTIONS = { mirror: { type: 'string' }, strict: { type: 'boolean' } } as const;
@@ -14,6 +14,16 @@ describe('parseVerb', () => {
     expect(() => parseVerb('try', args, OPTIONS)).toThrow(
       expect.objectContaining({ code: 'usage', message: expect.stringMatching(/^try: .*daybreak try --help/) }),
     );
+  });
+});
+
+describe('parseCpus', () => {
+  test('takes a number of processors', () => {
+    expect([parseCpus('1'), parseCpus('64')]).toEqual([1, 64]);
+  });
+
+  test.each(['0', '65', '-1', '2.5', 'two', ''])('%j is a usage error', (text) => {
+    expect(() => parseCpus(text)).toThrow(expect.objectContaining({ code: 'usage', message: expect.stringContaining('from 1 to 64') }));
   });
 });
 

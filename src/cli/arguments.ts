@@ -25,11 +25,21 @@ export function parseVerb(verb: string, args: readonly string[], options: Option
   }
 }
 
+/** More than any computer that this is for has; each is a thread. */
+const CPUS_MAX = 64;
+
 /** A size of guest memory in bytes. Throws VmError `usage` when it is none or out of range. */
 export function parseMemory(text: string): number {
   const bytes = memoryBytes(text);
   if (bytes === undefined) throw new VmError('usage', `--memory ${text}: ${MEMORY_EXPECTED}`);
   return bytes;
+}
+
+/** A number of processors. Throws VmError `usage` when it is none or out of range. */
+export function parseCpus(text: string): number {
+  const cpus = /^[0-9]{1,3}$/.test(text) ? Number(text) : 0;
+  if (cpus < 1 || cpus > CPUS_MAX) throw new VmError('usage', `--cpus ${text}: expected a number from 1 to ${CPUS_MAX}`);
+  return cpus;
 }
 
 export function text(values: ParsedArguments['values'], name: string): string | undefined {

@@ -126,8 +126,8 @@ export interface AcceleratorChips {
   readonly pic: Device<I8259State>;
   readonly slavePic: Device<I8259State>;
   readonly ioApic: Device<IoApicState>;
-  /** That of the bootstrap processor. */
-  readonly localApic: Device<LocalApicState>;
+  /** By APIC id; the bootstrap processor's comes first. */
+  readonly localApics: readonly Device<LocalApicState>[];
 }
 
 /** A descriptor-cache view of a segment register. `attributes` as in a VMCS access-rights field: SDM vol. 3, 25.4.1. */
@@ -175,10 +175,16 @@ export interface Accelerator {
   readonly reservedBytes: number;
   createVCpu(host: VCpuHost): VCpu;
   /**
-   * Makes the processor together with interrupt controllers of the accelerator's own, which then stand in place of the board's.
+   * Makes all processors, as one to run, together with interrupt controllers of the accelerator's own, which then stand in place of
+   * the board's. Throws VmError `unsupported` when there are too many.
    * @param wake called when a sleeping machine has to call `run`
    */
   readonly createWithChips?:
-    | ((host: ChiplessHost, clock: GuestClock, wake: () => void) => { readonly vcpu: VCpu; readonly chips: AcceleratorChips })
+    | ((
+        host: ChiplessHost,
+        processors: number,
+        clock: GuestClock,
+        wake: () => void,
+      ) => { readonly vcpu: VCpu; readonly chips: AcceleratorChips })
     | undefined;
 }

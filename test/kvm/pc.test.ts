@@ -1,5 +1,5 @@
 /** The whole PC on KVM, with the interrupt controllers of the host's kernel. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { concatBytes } from '../../src/base/bytes.ts';
 import { createPc, type Pc, type PcOptions } from '../../src/boards/pc.ts';
 import { readSavedPc, type SavedPc } from '../../src/boards/pc-state.ts';
@@ -101,4 +101,36 @@ test('starts again after a reset by the guest', async (context) => {
   pc.machine.end({ kind: 'stopped' });
   await ended;
   expect(printed.slice(0, 3)).toEqual([0x72, 0x72, 0x72]);
+});
+
+describe('several processors', () => {
+  const u32 = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
+  const store = (address: number, value: number): number[] => [0xc7, 0x05, ...u32(address), ...u32(value)];
+  /** At 0x8000, in real mode: mov dx, 0x3f8; mov al, 's'; out dx, al; hlt; jmp */
+  const second = [0xba, 0xf8, 0x03, 0xb0, 0x73, 0xee, 0xf4, 0xeb, 0xfd, 0x90, 0x90, 0x90];
+  const words = [0, 4, 8].map((at) => second.slice(at, at + 4).reduce((word, byte, n) => word | (byte << (8 * n)), 0) >>> 0);
+  const waking = [
+    ...words.flatMap((word, n) => store(0x8000 + 4 * n, word)),
+    ...store(0xfee0_0310, 0x0100_0000),
+    ...store(0xfee0_0300, 0x4500), // INIT
+    ...store(0xfee0_0300, 0x4608), // SIPI to 0x8000
+    ...[0xfb, 0xf4, 0xeb, 0xfd],
+  ];
+
+  test('each starts when the first one wakes it, and prints by the machine’s own devices', async (context) => {
+    if (!kvm) return context.skip('no KVM here');
+    const { pc, until, printed } = await make(waking, { cpus: 2 });
+    const ended = pc.machine.run();
+    await until(1);
+    expect(printed).toEqual([0x73]);
+    await expect(pc.save(codec, async () => {}, 'go on')).rejects.toThrow(/several processors cannot be saved yet/);
+    pc.machine.end({ kind: 'stopped' });
+    expect(await ended).toEqual({ kind: 'stopped' });
+  });
+
+  test('are refused when there are more than KVM takes, and without KVM', async (context) => {
+    if (!kvm) return context.skip('no KVM here');
+    await expect(make(waking, { cpus: 5000 })).rejects.toThrow(/5000 processors are too many/);
+    await expect(make(waking, { cpus: 2, accelerator: kvm.accelerator })).rejects.toThrow(/2 processors need KVM/);
+  });
 });

@@ -1,6 +1,6 @@
 /** `daybreak boot`: the bare machine, for people who know QEMU. */
 import { VmError } from '../../base/errors.ts';
-import { parseMemory, parseVerb, text } from '../arguments.ts';
+import { parseCpus, parseMemory, parseVerb, text } from '../arguments.ts';
 import { watchCompiler, WATCH_OPTIONS } from '../compiler-watch.ts';
 import { attach, ESCAPE_HINT } from '../console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
@@ -21,6 +21,7 @@ Options:
   --initrd FILE       an initial RAM disk; may be given several times, they follow each other
   --append TEXT       the kernel's command line
   --memory SIZE       in MiB or with a unit: 512, 2G (default: 512)
+  --cpus N            processors, with --accel kvm (default: 1)
   --disk FILE[,ro]    a raw disk image; may be given several times
   --fs TAG=DIR        a directory as a virtio-fs file system with this tag; what the guest writes there is thrown away;
                       may be given several times
@@ -50,6 +51,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
     initrd: { type: 'string', multiple: true },
     append: { type: 'string' },
     memory: { type: 'string' },
+    cpus: { type: 'string' },
     disk: { type: 'string', multiple: true },
     fs: { type: 'string', multiple: true },
     cpu: { type: 'string' },
@@ -84,7 +86,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
     throw new VmError('usage', `--serial ${serial}: expected stdio, file:FILE or none`);
   }
   const stats = statsFormat(values);
-  const [cpu, accelerator] = [text(values, 'cpu'), text(values, 'accel')];
+  const [cpu, cpus, accelerator] = [text(values, 'cpu'), text(values, 'cpus'), text(values, 'accel')];
   const watch = await watchCompiler(host.files, values);
   const log = serial.startsWith('file:') ? new FileOutput(await host.files.append(serial.slice(5), 0)) : undefined;
   try {
@@ -94,6 +96,7 @@ export async function bootVerb(host: Host, args: readonly string[]): Promise<num
       initrds: await Promise.all(list(values['initrd']).map((path) => required(host, path))),
       commandLine: text(values, 'append') ?? '',
       ...(memory !== undefined && { memoryBytes: parseMemory(memory) }),
+      ...(cpus !== undefined && { cpus: parseCpus(cpus) }),
       ...(cpu !== undefined && { cpu }),
       ...(accelerator !== undefined && { accelerator }),
       ...(watch.observer && { compilerObserver: watch.observer }),

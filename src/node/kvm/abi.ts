@@ -68,6 +68,7 @@ export const KVM_CAP_VCPU_EVENTS = 41;
 export const KVM_CAP_DEBUGREGS = 50;
 export const KVM_CAP_XSAVE = 55;
 export const KVM_CAP_XCRS = 56;
+export const KVM_CAP_MAX_VCPUS = 66;
 export const KVM_CAP_TSC_DEADLINE_TIMER = 72;
 export const KVM_CAP_SIGNAL_MSI = 77;
 export const KVM_CAP_IMMEDIATE_EXIT = 136;

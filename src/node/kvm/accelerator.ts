@@ -1,7 +1,9 @@
 /** The accelerator that is Linux's: guest code runs on the host's processor. */
 import type { Disposable } from '../../base/disposable.ts';
+import { VmError } from '../../base/errors.ts';
 import type { GuestClock } from '../../machine/clock.ts';
 import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
+import { KVM_CAP_MAX_VCPUS } from './abi.ts';
 import { KernelChips } from './chips.ts';
 import { DoorbellWatch } from './doorbells.ts';
 import { featuresOf } from './features.ts';
@@ -37,7 +39,7 @@ export class KvmAccelerator implements Accelerator, Disposable {
    * @param program for machines with interrupt controllers of the host's kernel; absent: they have ours
    */
   constructor(native: Native, completer?: Accelerator, program?: ThreadProgram) {
-    this.createWithChips = program && ((host, clock, wake) => this.#withChips(host, clock, wake, program));
+    this.createWithChips = program && ((host, processors, clock, wake) => this.#withChips(host, processors, clock, wake, program));
     this.native = native;
     this.#system = new KvmSystem(native);
     const cpuid = guestCpuid(this.#system, { kernelChips: program !== undefined, id: 0, processors: 1 });
@@ -51,12 +53,12 @@ export class KvmAccelerator implements Accelerator, Disposable {
   /** Undefined: machines have interrupt controllers of ours. */
   readonly createWithChips: Accelerator['createWithChips'];
 
-  #withChips(host: ChiplessHost, clock: GuestClock, wake: () => void, program: ThreadProgram) {
+  #withChips(host: ChiplessHost, count: number, clock: GuestClock, wake: () => void, program: ThreadProgram) {
     const none = { acknowledge: () => -1, cr8: 0n, readMsr: () => undefined, writeMsr: () => false };
-    const { chips, processors, vcpus } = this.createKernelMachine({ ...host, ...none }, 1, program, wake);
-    const localApic = chips.localApic(vcpus[0]!.fd, 0, () => clock.now());
+    const { chips, processors, vcpus } = this.createKernelMachine({ ...host, ...none }, count, program, wake);
+    const localApics = vcpus.map(({ fd }, id) => chips.localApic(fd, id, () => clock.now()));
     const { lines, msi, pic, slavePic, ioApic } = chips;
-    return { vcpu: processors, chips: { lines, msi, pic, slavePic, ioApic, localApic } };
+    return { vcpu: processors, chips: { lines, msi, pic, slavePic, ioApic, localApics } };
   }
 
   /** On the calling thread, which is the one that may run it. */
@@ -74,6 +76,8 @@ export class KvmAccelerator implements Accelerator, Disposable {
    * @param wake called from the event loop when there is something for `run` to do
    */
   createKernelMachine(host: VCpuHost, processors: number, program: ThreadProgram, wake: () => void): KernelMachine {
+    const most = this.#system.extension(KVM_CAP_MAX_VCPUS);
+    if (processors > most) throw new VmError('unsupported', `${processors} processors are too many for KVM here (at most ${most})`);
     const vm = new KvmVm(this.#system, host.memory);
     this.#parts.push(vm);
     const chips = new KernelChips(vm);
