@@ -12,6 +12,7 @@ import { DebianArchive } from '../../src/snapshots/debian/archive.ts';
 import { DEBIAN_ARCHIVE_KEYS } from '../../src/snapshots/debian/keys/archive-keys.ts';
 import type { DebianPackage, PackageIndex } from '../../src/snapshots/debian/packages.ts';
 import { findKernel } from '../../src/snapshots/debian/prepare.ts';
+import { resolve } from '../../src/snapshots/debian/resolve.ts';
 import { readKeyring } from '../../src/snapshots/debian/release.ts';
 import { readDeb } from '../../src/snapshots/debian/unpack.ts';
 
@@ -79,6 +80,12 @@ export class Suite {
     if (!found) throw new VmError('not-found', `the archive has no package ${packageName}`);
     const [file] = await this.#extract(found, [pattern]);
     return file!;
+  }
+
+  /** These packages and all that they need, with their files. */
+  async *packages(wanted: readonly string[]): AsyncGenerator<{ found: DebianPackage; deb: Uint8Array }> {
+    const { packages } = resolve(this.#index, [...this.#index.essential().map(({ name }) => name), ...wanted]);
+    for (const found of packages) yield { found, deb: await this.#archive.deb(found, () => {}) };
   }
 
   busybox(): Promise<PackageFile> {

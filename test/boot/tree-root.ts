@@ -1,0 +1,93 @@
+/** Machines whose root is a tree over virtio-fs: packages of Debian's, unpacked, without a maintainer script having run. */
+import { readFile } from 'node:fs/promises';
+import { silent } from '../../src/base/log.ts';
+import { startConsolePc, type ConsolePcOptions } from '../../src/boards/console-pc.ts';
+import type { MachineEnd } from '../../src/machine/machine.ts';
+import type { VCpuCounts } from '../../src/machine/vcpu.ts';
+import { NodeRandom } from '../../src/node/clock.ts';
+import { NodePace } from '../../src/node/pace.ts';
+import { readDeb, unpackInto } from '../../src/snapshots/debian/unpack.ts';
+import { finishTree, prepareTree, writeDpkgDatabase, type InstalledPackage } from '../../src/snapshots/debian/userland.ts';
+import { MemoryChunkStore } from '../../src/storage/chunk-store.ts';
+import { TreeBuilder } from '../../src/storage/tree-builder.ts';
+import type { Tree } from '../../src/storage/tree.ts';
+import type { Suite } from './debian.ts';
+
+const TIME = 1_790_000_000;
+const UNWANTED = /^(usr\/share\/(doc|man|info|locale|lintian|bug)\/|usr\/lib\/modules\/)/;
+
+export interface Root {
+  readonly tree: Tree;
+  readonly store: MemoryChunkStore;
+}
+
+/** A userland of these packages and what they need, with further files by path: text, and executable. */
+export async function debianRoot(
+  suite: Suite,
+  wanted: readonly string[],
+  files: Readonly<Record<string, string | Uint8Array>>,
+): Promise<Root> {
+  const store = new MemoryChunkStore();
+  const builder = new TreeBuilder(TIME);
+  const installed: InstalledPackage[] = [];
+  prepareTree(builder, TIME);
+  for await (const { found, deb } of suite.packages(wanted)) {
+    const { control, entries } = await readDeb(found.filename, deb);
+    await unpackInto(builder, store, found.filename, entries, (path) => !UNWANTED.test(path));
+    installed.push({ name: found.name, architecture: found.architecture, control, paths: entries.map(({ path }) => path) });
+  }
+  await finishTree(builder, store, { mirror: 'http://mirror.invalid', suite: 'sid', time: TIME });
+  await writeDpkgDatabase(builder, store, installed, TIME);
+  await addFiles(builder, store, files);
+  return { tree: builder.build(), store };
+}
+
+export async function addFiles(
+  builder: TreeBuilder,
+  store: MemoryChunkStore,
+  files: Readonly<Record<string, string | Uint8Array>>,
+): Promise<void> {
+  for (const [path, content] of Object.entries(files)) {
+    const data = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+    const node = { type: 'file', mode: 0o755, uid: 0, gid: 0, mtime: TIME, digest: await store.put(data), sizeBytes: data.length } as const;
+    builder.add(path, node, 'the test');
+  }
+}
+
+export interface Run {
+  readonly end: MachineEnd;
+  readonly output: string;
+  readonly counts: VCpuCounts;
+}
+
+/** Runs a machine until it ends, or until `until` is printed. */
+export async function runMachine(
+  options: Omit<ConsolePcOptions, 'console' | 'output' | 'log' | 'initrds'> & Partial<Pick<ConsolePcOptions, 'initrds'>>,
+  until?: RegExp,
+  onOutput: (text: string) => void = () => {},
+): Promise<Run> {
+  const compiled = async (name: string) => new WebAssembly.Module(await readFile(new URL(`../../dist/${name}`, import.meta.url)));
+  const host = {
+    pace: new NodePace(),
+    random: new NodeRandom(),
+    epochMs: Date.now(),
+    runtime: await compiled('runtime.wasm'),
+    handlers: await compiled('handlers.wasm'),
+  };
+  let output = '';
+  const machine = await startConsolePc(host, {
+    initrds: [],
+    noReboot: true,
+    ...options,
+    console: 'serial',
+    output: (data) => {
+      const text = Buffer.from(data).toString('latin1');
+      output += text;
+      onOutput(text);
+      if (until?.test(output.slice(-4096))) machine.stop();
+    },
+    log: silent,
+  });
+  const end = await machine.ended;
+  return { end, output, counts: machine.stats() };
+}
