@@ -1,5 +1,6 @@
 /** Interrupts of KVM's controllers reach a guest by every way, also one that sleeps; and doorbells reach devices. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test, type TestContext } from 'vitest';
+import type { BusDevice } from '../../src/machine/bus.ts';
 import type { Disposable } from '../../src/base/disposable.ts';
 import { KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED } from '../../src/node/kvm/abi.ts';
 import { Echo } from '../../src/devices/virtio/testing/echo.ts';
@@ -176,6 +177,33 @@ test('a doorbell signals its eventfd, and only with its value; the guest does no
   bell.dispose();
   watch.dispose();
   event.dispose();
+});
+
+test('doorbells of a device follow it on the bus, and a machine that stands still has heard all', async (context) => {
+  const rings: number[] = [];
+  const device: BusDevice = {
+    read: () => 0,
+    write: (offset) => void rings.push(offset),
+    doorbells: { offset: 0x10, stride: 4, count: 2, width: 4 },
+  };
+  const ring = (base: number): number[] => [...store(base + 0x10, 1), ...store(base + 0x14, 1), ...store(base + 0x18, 1)];
+  const moved: number[] = [];
+  await start(context, [...ring(0xd000_0000), 0xe6, 0x10, ...ring(0xd000_0000), ...ring(0xd100_0000)], ({ mmio, pio }) => {
+    const first = mmio.map(0xd000_0000, 0x100, 'device', device);
+    const write = (): void => {
+      guest!.machine.processors.pause();
+      moved.push(...rings.splice(0));
+      mmio.unmap(first);
+      mmio.map(0xd100_0000, 0x100, 'device', device);
+    };
+    pio.map(0x10, 1, 'mover', { read: () => 0, write });
+  });
+  // The one that is no doorbell came at once; each of the others as one.
+  expect(moved.toSorted()).toEqual([0x10, 0x14, 0x18]);
+  guest!.machine.processors.pause();
+  expect(rings.toSorted()).toEqual([0x10, 0x14, 0x18]);
+  // What was written where the device no longer is came out, and went nowhere.
+  expect(guest!.machine.processors.counts.exits['MMIO']).toBe(1 + 3 + 1);
 });
 
 test('a virtio device hears its queue by ioeventfd and answers by irqfd: the guest’s driver never comes out of KVM', async (context) => {

@@ -4,7 +4,7 @@ import { VmError } from '../../base/errors.ts';
 import type { GuestClock } from '../../machine/clock.ts';
 import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
 import { KVM_CAP_MAX_VCPUS } from './abi.ts';
-import { KernelChips } from './chips.ts';
+import { KernelChips, missingForChips } from './chips.ts';
 import { DoorbellWatch } from './doorbells.ts';
 import { featuresOf } from './features.ts';
 import { guestCpuid } from './cpuid.ts';
@@ -36,13 +36,14 @@ export class KvmAccelerator implements Accelerator, Disposable {
   /**
    * Throws VmError `unsupported` where there is no KVM that could be used.
    * @param completer executes what this host's KVM says it cannot
-   * @param program for machines with interrupt controllers of the host's kernel; absent: they have ours
+   * @param program for machines with interrupt controllers of the host's kernel; absent, or without KVM's having some: they have ours
    */
   constructor(native: Native, completer?: Accelerator, program?: ThreadProgram) {
-    this.createWithChips = program && ((host, processors, clock, wake) => this.#withChips(host, processors, clock, wake, program));
     this.native = native;
     this.#system = new KvmSystem(native);
-    const cpuid = guestCpuid(this.#system, { kernelChips: program !== undefined, id: 0, processors: 1 });
+    const thread = program && missingForChips(this.#system) === undefined ? program : undefined;
+    this.createWithChips = thread && ((host, processors, clock, wake) => this.#withChips(host, processors, clock, wake, thread));
+    const cpuid = guestCpuid(this.#system, { kernelChips: thread !== undefined, id: 0, processors: 1 });
     this.cpu = { name: 'host', features: featuresOf(cpuid) };
     this.#completer = completer;
     this.reservedBytes = completer?.reservedBytes ?? 0;

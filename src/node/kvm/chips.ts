@@ -14,7 +14,7 @@ import * as K from './abi.ts';
 import { ioApicFromKvm, ioApicToKvm, picFromKvm, picToKvm } from './irqchip-state.ts';
 import { localApicFromKvm, localApicToKvm } from './lapic-state.ts';
 import { ioApicPin, Routing } from './routing.ts';
-import { checked, type KvmVm } from './system.ts';
+import { checked, type KvmSystem, type KvmVm } from './system.ts';
 import { getMsr, getPart, setMsr, setPart } from './vcpu-state.ts';
 
 const IA32_TSC_DEADLINE = 0x6e0;
@@ -28,6 +28,11 @@ const NEEDED: Readonly<Record<string, number>> = {
   KVM_CAP_SIGNAL_MSI: K.KVM_CAP_SIGNAL_MSI,
   KVM_CAP_MP_STATE: K.KVM_CAP_MP_STATE,
 };
+
+/** What this KVM lacks for interrupt controllers of its own; undefined when nothing. */
+export function missingForChips(system: KvmSystem): string | undefined {
+  return Object.keys(NEEDED).find((name) => system.extension(NEEDED[name]!) <= 0);
+}
 
 /** A device whose state is in the host's kernel: reading it asks there, and `sync` puts it there. */
 class KernelDevice<S extends object> implements Device<S> {
@@ -71,9 +76,8 @@ export class KernelChips {
   /** Before the first vCPU is made. Throws VmError `unsupported` when this KVM has no such chips. */
   constructor(vm: KvmVm) {
     const { native } = vm.system;
-    for (const [name, number] of Object.entries(NEEDED)) {
-      if (vm.system.extension(number) <= 0) throw new VmError('unsupported', `/dev/kvm: this KVM lacks ${name}`);
-    }
+    const missing = missingForChips(vm.system);
+    if (missing !== undefined) throw new VmError('unsupported', `/dev/kvm: this KVM lacks ${missing}`);
     this.#vm = vm;
     checked(native.ioctl(vm.fd, K.KVM_CREATE_IRQCHIP, 0), 'KVM_CREATE_IRQCHIP');
     this.routing = new Routing(vm);

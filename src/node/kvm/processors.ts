@@ -48,7 +48,6 @@ export class Processors implements VCpu, Disposable {
 
   run(budget: number): Exit {
     const until = performance.now() + budget / NS_PER_MS;
-    this.#paused = false;
     Atomics.store(this.#shared, ASLEEP, 0);
     this.#doorbells.answer();
     for (let linger = true; ;) {
@@ -63,6 +62,7 @@ export class Processors implements VCpu, Disposable {
         }
         if (this.#stopAsked) return this.#leave(BUDGET);
         this.#doorbells.update();
+        this.#paused = false;
         vcpu.enter();
       }
       if (this.#stopAsked || performance.now() >= until) return this.#leave(BUDGET);

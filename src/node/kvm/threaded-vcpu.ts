@@ -33,6 +33,7 @@ export interface ThreadedParts extends VCpuParts {
 
 export class ThreadedVCpu extends VCpuBase {
   readonly #words: Int32Array<ArrayBufferLike>;
+  #failure: unknown;
   /** An exit that has not been served yet. */
   #entered = false;
 
@@ -48,6 +49,10 @@ export class ThreadedVCpu extends VCpuBase {
         ? new Worker(program.url, { workerData, resourceLimits })
         : new Worker(program.code, { eval: true, workerData, resourceLimits });
     worker.on('message', wake);
+    worker.on('error', (cause) => {
+      this.#failure = cause;
+      wake();
+    });
     worker.unref();
   }
 
@@ -60,8 +65,15 @@ export class ThreadedVCpu extends VCpuBase {
     return Atomics.load(this.#words, OWNER) === THREAD;
   }
 
-  /** Lets the guest go on. Only when the vCPU is out. */
+  /** Lets the guest go on. Only when the vCPU is out. Throws VmError `host-io` when its thread is no more. */
   enter(): void {
+    if (Atomics.load(this.#words, OWNER) === OVER || this.#failure !== undefined) {
+      throw new VmError(
+        'host-io',
+        `the thread of a virtual processor has ended: ${String(this.#failure ?? 'it does not say why')}`,
+        this.#failure,
+      );
+    }
     this.#entered = true;
     Atomics.store(this.#words, OWNER, THREAD);
     Atomics.notify(this.#words, OWNER);
@@ -146,7 +158,7 @@ export class ThreadedVCpu extends VCpuBase {
   protected release(): void {
     this.halt();
     const tid = Atomics.load(this.#words, TID);
-    Atomics.store(this.#words, OWNER, END);
+    if (Atomics.compareExchange(this.#words, OWNER, MAIN, END) !== MAIN) return;
     Atomics.notify(this.#words, OWNER);
     // One that has not begun finds the word when it does.
     if (tid !== 0) while (Atomics.load(this.#words, OWNER) !== OVER) Atomics.wait(this.#words, OWNER, END, PATIENCE_MS);

@@ -8,6 +8,8 @@ import { ASLEEP, BELL, END, MAIN, OVER, OWNER, REQUEST, RESULT, THREAD, TID, typ
 async function live({ fd, pid, memory, shared }: ThreadData): Promise<void> {
   const native = await koffiNative();
   const words = new Int32Array(memory.buffer);
+  // Ended before it began: the descriptor may be another file's by now.
+  if (Atomics.load(words, OWNER) === END) return;
   const signal = new RunSignal(native, pid);
   native.ioctlData(fd, KVM_SET_SIGNAL_MASK, signal.mask);
   Atomics.store(words, TID, signal.thread.tid);
@@ -29,8 +31,19 @@ async function live({ fd, pid, memory, shared }: ThreadData): Promise<void> {
     if (Atomics.exchange(shared, ASLEEP, 0)) parentPort!.postMessage(undefined, []);
   }
   signal.dispose();
-  Atomics.store(words, OWNER, OVER);
-  Atomics.notify(words, OWNER);
 }
 
-void live(workerData as ThreadData);
+/** However it ends, nobody waits for it for ever. */
+async function thread(data: ThreadData): Promise<void> {
+  const words = new Int32Array(data.memory.buffer);
+  try {
+    await live(data);
+  } finally {
+    Atomics.store(words, OWNER, OVER);
+    Atomics.notify(words, OWNER);
+    Atomics.add(data.shared, BELL, 1);
+    Atomics.notify(data.shared, BELL);
+  }
+}
+
+void thread(workerData as ThreadData);
