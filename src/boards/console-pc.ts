@@ -59,8 +59,6 @@ export interface ConsolePcOptions {
   readonly output: (data: Uint8Array) => void;
   /** A line, without its end, that the guest wrote to the port `org.daybreak.control`. */
   readonly control?: (line: string) => void;
-  /** Further virtio ports, by name, beside a virtio console. The bytes are valid during the call only. */
-  readonly ports?: readonly { readonly name: string; readonly write: (data: Uint8Array) => void }[];
   /** The isa-debug-exit device. */
   readonly debugExit?: boolean;
   /** A reset ends the machine instead of starting it again. */
@@ -119,7 +117,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
         cols: options.consoleSize?.columns ?? 80,
         rows: options.consoleSize?.rows ?? 25,
       },
-      ports: [{ name: CONTROL_PORT, write: lines(options.control ?? (() => {})) }, ...(options.ports ?? [])],
+      ports: [{ name: CONTROL_PORT, write: lines(options.control ?? (() => {})) }],
     }),
     ...(options.kernel && {
       kernel: {

@@ -19,7 +19,7 @@ import { nodeStateCodec } from '../node/state-codec.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import { interpreter } from '../x86/accelerator.ts';
 
-export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'fileSystems' | 'restore' | 'memoryBytes'> {
+export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'restore' | 'memoryBytes'> {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[];
   /** Directories of the host: the guest writes into a layer above them that goes with the machine. */
   readonly directories?: readonly { readonly tag: string; readonly path: string }[];
@@ -72,7 +72,7 @@ export const startMachine: StartMachine = async (options) => {
     const cpu = options.cpu ?? (kvm ? undefined : saved?.cpu.name);
     if (kvm && cpu !== undefined) throw new VmError('unsupported', `--cpu ${cpu}: under KVM the processor is the host's; leave it out`);
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));
-    const fileSystems: SharedFileSystem[] = [];
+    const fileSystems: SharedFileSystem[] = [...(options.fileSystems ?? [])];
     for (const { tag, path } of options.directories ?? []) {
       const { tree, store } = await openHostDirectory(path, options.log);
       fileSystems.push({ tag, backend: new TreeFileSystem(tree, store) });

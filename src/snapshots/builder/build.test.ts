@@ -7,7 +7,7 @@ import { NodeFiles } from '../../node/files.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
 import { loadRecipe } from '../recipe/load.ts';
 import { FakeArchive, makeSigner, MINIMAL_PACKAGES, type FakePackage, type Signer } from '../testing/fake-archive.ts';
-import { fakeBuildMachine, type FakeGuest } from '../testing/fake-build-machine.ts';
+import { fakeBuildMachine, writeFile, type FakeGuest } from '../testing/fake-build-machine.ts';
 import { buildSnapshot, type BuildOptions } from './build.ts';
 import type { MachineRequest } from './host.ts';
 
@@ -104,7 +104,7 @@ describe('a build', () => {
   });
 
   test('of the same inputs gives the same tree and the same record, in another place and with other times', async () => {
-    const shifted: FakeGuest = { ...HEALTHY, change: (entries) => [...entries].map((entry) => ({ ...entry, mtime: 1_800_000_000 })) };
+    const shifted: FakeGuest = { ...HEALTHY, change: (fs) => writeFile(fs, 'etc/machine-id', 'random') };
     const [a, b] = [await build('base'), await build('base', { home: 'two', guest: shifted })];
     expect(b.known).toBe(false);
     expect(b.snapshot).toEqual(a.snapshot);

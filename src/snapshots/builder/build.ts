@@ -20,7 +20,7 @@ import { timeOf, type Lock } from '../recipe/lock.ts';
 import type { LoadedRecipe } from '../recipe/load.ts';
 import { buildInGuest } from './guest-build.ts';
 import type { BuildHost } from './host.ts';
-import { contentBytes } from './memory.ts';
+import { contentBytes } from './content-bytes.ts';
 import { probeTree } from './probe.ts';
 import { sealTree } from './seal.ts';
 import { addSystemFiles } from './system-files.ts';
@@ -193,7 +193,7 @@ async function make(
     for (const one of lock.kernel) await addModules(builder, catalogue, one, one === image ? imageDeb! : await debs.get(one));
     await addSystemFiles(builder, store, { time, suites: recipe.suites, without: recipe.without, first: !base, files: parts.files });
     const before = builder.build();
-    const sent = await buildInGuest(host, {
+    const left = await buildInGuest(host, {
       kernel,
       tree: before,
       store,
@@ -203,7 +203,7 @@ async function make(
       commands: parts.commands,
       time,
     });
-    const tree = await sealTree(sent, before, store, time);
+    const tree = await sealTree(left, before, store, time);
     const results = options.probe === false ? [] : await probeTree(host, kernel, tree, store, recipe.probes);
     const snapshot: Snapshot = {
       format: 1,

@@ -1,17 +1,17 @@
-/** Runs a build's machine: gives it the unpacked tree, watches what it reports, and takes the tree that it sends back. */
+/** Runs a build's machine: gives it the unpacked tree, watches what it reports, and takes the tree that it leaves. */
 import { VmError } from '../../base/errors.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
 import { TreeBuilder } from '../../storage/tree-builder.ts';
+import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
 import { KERNEL_COMMAND_LINE } from '../debian/prepare.ts';
-import { toInitramfs } from '../debian/image.ts';
+import { ROOT_OPTIONS, ROOT_TAG } from './root.ts';
 import { ConsoleTail } from './console-tail.ts';
-import { BUILD_DIRECTORY, BUILD_SCRIPT, TREE_PORT } from './guest-script.ts';
+import { BUILD_DIRECTORY, BUILD_SCRIPT } from './guest-script.ts';
 import type { BuildHost, BuildMachine } from './host.ts';
-import { memoryFor } from './memory.ts';
 
-/** A tree's archive is held in memory as a whole. */
-const MAX_ARCHIVE_BYTES = 2 ** 31 - 2 ** 20;
+/** Room for the largest package's scripts. */
+const MEMORY_BYTES = 2 ** 30;
 /** A package's script that takes so long without a word has hung. */
 const SILENCE_MS = 30 * 60_000;
 const CHECK_MS = 10_000;
@@ -23,24 +23,24 @@ export interface GuestBuild {
   readonly store: ChunkStore;
   readonly preinsts: readonly { readonly info: string; readonly package: string }[];
   readonly triggers: readonly string[];
-  /** Names of the packages that are to be configured, for the progress. */
+  /** How many packages are to be configured, for the progress. */
   readonly packageCount: number;
   readonly commands: readonly string[];
   /** Seconds since 1970: the guest's date, and SOURCE_DATE_EPOCH. */
   readonly time: number;
 }
 
-/** The tar archive of the finished tree. Rejects with a VmError that names the package or command that failed, and its last words. */
-export async function buildInGuest(host: BuildHost, build: GuestBuild): Promise<Uint8Array> {
-  const initramfs = await toInitramfs(await withBuildFiles(build), build.store);
-  const archive = new GrowingBytes(MAX_ARCHIVE_BYTES);
+/** The tree as the machine leaves it. Rejects with a VmError that names the package or command that failed, and its last words. */
+export async function buildInGuest(host: BuildHost, build: GuestBuild): Promise<Tree> {
+  const root = new TreeFileSystem(await withBuildFiles(build), build.store);
   const report = new Report(host, build.packageCount);
   const tail = new ConsoleTail();
   const machine = await host.startMachine({
     kernel: build.kernel,
-    initrds: [initramfs],
-    commandLine: `${KERNEL_COMMAND_LINE} rdinit=/${BUILD_DIRECTORY}/init`,
-    memoryBytes: memoryFor(build.tree),
+    initrds: [],
+    fileSystems: [{ tag: ROOT_TAG, backend: root }],
+    commandLine: `${KERNEL_COMMAND_LINE} ${ROOT_OPTIONS} init=/${BUILD_DIRECTORY}/init`,
+    memoryBytes: MEMORY_BYTES,
     ...(host.accelerator !== undefined && { accelerator: host.accelerator }),
     console: 'virtio',
     output: (data) => {
@@ -49,16 +49,6 @@ export async function buildInGuest(host: BuildHost, build: GuestBuild): Promise<
       tail.take(data);
     },
     control: (line) => report.take(line),
-    ports: [
-      {
-        name: TREE_PORT,
-        write: (data) => {
-          report.heard();
-          archive.push(data);
-          host.progress({ step: 'taking the tree', done: archive.length, total: undefined, unit: 'bytes' });
-        },
-      },
-    ],
     noReboot: true,
     log: host.log,
   });
@@ -70,7 +60,7 @@ export async function buildInGuest(host: BuildHost, build: GuestBuild): Promise<
   if (report.status !== 0) {
     throw new VmError('bad-image', `the machine that builds ended (${end.kind}) before it was done; its last words:\n${tail.last(15)}`);
   }
-  return archive.take();
+  return root.seal(build.store);
 }
 
 async function untilItEnds(host: BuildHost, machine: BuildMachine, report: Report): BuildMachine['ended'] {
@@ -205,40 +195,5 @@ class Report {
       default:
         return `the build failed at ${this.#failed}; its last words:\n${tail.last(15)}`;
     }
-  }
-}
-
-/** Bytes that come in pieces, in one array that grows. */
-class GrowingBytes {
-  readonly #max: number;
-  #data = new Uint8Array(1 << 20);
-  length = 0;
-
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  /** Beyond the bound, only the length goes on. */
-  push(data: Uint8Array): void {
-    const end = this.length + data.length;
-    if (end <= this.#max) {
-      if (end > this.#data.length) {
-        const grown = new Uint8Array(Math.min(this.#max, Math.max(end, this.#data.length * 2)));
-        grown.set(this.#data.subarray(0, this.length));
-        this.#data = grown;
-      }
-      this.#data.set(data, this.length);
-    }
-    this.length = end;
-  }
-
-  take(): Uint8Array {
-    if (this.length > this.#max) {
-      throw new VmError(
-        'unsupported',
-        `the finished tree has more than ${this.#max} bytes, which is more than can be taken: leave packages out`,
-      );
-    }
-    return this.#data.subarray(0, this.length);
   }
 }

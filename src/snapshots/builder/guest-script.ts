@@ -1,14 +1,10 @@
 /**
- * Process 1 of a machine that builds: lets dpkg configure what was unpacked, runs the recipe's commands, and sends the tree
- * out as a tar archive. Everything that differs from build to build stands in files beside it.
+ * Process 1 of a machine that builds: lets dpkg configure what was unpacked, runs the recipe's commands, and ends. Everything that differs from build to build stands in files beside it.
  */
 import { CONTROL_PORT } from '../debian/init-script.ts';
 
 /** Where the build's own files are in the machine; nothing of it stays in the tree. */
 export const BUILD_DIRECTORY = 'daybreak-build';
-
-/** Name of the virtio port that takes the finished tree. */
-export const TREE_PORT = 'org.daybreak.tree';
 
 /**
  * What has to work before dpkg can run other packages' scripts, in this order: accounts, the C library, perl and awk for scripts.
@@ -30,6 +26,7 @@ mkdir -p /dev/pts /dev/shm
 mount -n -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -n -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -n -t tmpfs -o mode=0755 tmpfs /run
+mount -n -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -p /run/lock
 ln -s /proc/self/fd /dev/fd
 ln -s fd/0 /dev/stdin
@@ -38,7 +35,6 @@ ln -s fd/2 /dev/stderr
 for port in /sys/class/virtio-ports/*; do
   case $(cat $port/name 2>/dev/null) in
     ${CONTROL_PORT}) control=/dev/\${port##*/} ;;
-    ${TREE_PORT}) tree=/dev/\${port##*/} ;;
   esac
 done
 exec 4>$control
@@ -55,7 +51,7 @@ end() {
 }
 
 configure() {
-  dpkg --force-confdef --force-confold --status-fd 4 "$@"
+  dpkg --force-confdef --force-confold --force-unsafe-io --status-fd 4 "$@"
 }
 
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
@@ -81,8 +77,9 @@ while read -r trigger; do
 done <$B/triggers
 configure --configure --pending || { echo 'failed triggers' >&4; end 1; }
 
-[ ! -d /usr/lib/modules ] || for modules in /usr/lib/modules/*; do
-  depmod "\${modules##*/}" || { echo 'failed depmod' >&4; end 1; }
+# Without kmod nothing loads modules, either.
+! command -v depmod >/dev/null || for modules in /usr/lib/modules/*; do
+  [ ! -d "$modules" ] || depmod "\${modules##*/}" || { echo 'failed depmod' >&4; end 1; }
 done
 
 echo 'step commands' >&4
@@ -91,9 +88,7 @@ for command in $B/commands/*; do
   sh -e "$command" || { status=$?; echo "failed command \${command##*/} $status" >&4; end 1; }
 done
 
-echo 'step send' >&4
-tar --create --file=$tree --blocking-factor=64 --one-file-system --numeric-owner --format=pax --pax-option=delete=atime,delete=ctime \
-  --xattrs --xattrs-include='*' --exclude=.$B --exclude='./dev/*' --exclude='./proc/*' --exclude='./sys/*' --exclude='./run/*' . ||
-  { echo 'failed send' >&4; end 1; }
+rm /usr/sbin/policy-rc.d
+sync
 end 0
 `.replaceAll('\\$', '$');

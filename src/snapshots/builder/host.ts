@@ -3,7 +3,7 @@ import type { ConsolePcOptions, RunningMachine } from '../../boards/console-pc.t
 import type { ArchiveHost } from '../debian/archive.ts';
 import type { Progress } from '../progress.ts';
 
-/** A machine that builds or is asked: no disks, no saved states. */
+/** A machine that builds or is asked: its root is a file system of ours. */
 export type MachineRequest = Pick<
   ConsolePcOptions,
   | 'kernel'
@@ -15,7 +15,7 @@ export type MachineRequest = Pick<
   | 'consoleSize'
   | 'output'
   | 'control'
-  | 'ports'
+  | 'fileSystems'
   | 'noReboot'
   | 'log'
 >;

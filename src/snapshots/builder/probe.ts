@@ -1,17 +1,18 @@
 /** Boots a finished tree to its prompt and asks it whether it is well: no failed units, and what the recipe's probes want. */
 import { VmError } from '../../base/errors.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
+import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
-import { toInitramfs } from '../debian/image.ts';
 import { KERNEL_COMMAND_LINE } from '../debian/prepare.ts';
 import type { Probe } from '../recipe/recipe.ts';
 import { ConsoleTail } from './console-tail.ts';
 import type { BuildHost, BuildMachine } from './host.ts';
-import { memoryFor } from './memory.ts';
+import { ROOT_OPTIONS, ROOT_TAG } from './root.ts';
 
 /** Every snapshot's first probe. */
 const NO_FAILED_UNITS: Probe = { run: 'systemctl --failed --no-legend --plain', status: 0 };
 const SYSTEMD = '/usr/lib/systemd/systemd';
+const MEMORY_BYTES = 2 ** 30;
 /** Nothing takes so long, on any host, but what hangs. */
 const PROBE_MS = 30 * 60_000;
 const OUTPUT_MAX = 1 << 20;
@@ -35,9 +36,10 @@ export async function probeTree(
   const prompt = new Prompt();
   const machine = await host.startMachine({
     kernel,
-    initrds: [await toInitramfs(tree, store)],
-    commandLine: `${KERNEL_COMMAND_LINE} rdinit=${SYSTEMD} systemd.show_status=0`,
-    memoryBytes: memoryFor(tree),
+    initrds: [],
+    fileSystems: [{ tag: ROOT_TAG, backend: new TreeFileSystem(tree, store) }],
+    commandLine: `${KERNEL_COMMAND_LINE} ${ROOT_OPTIONS} init=${SYSTEMD} systemd.show_status=0`,
+    memoryBytes: MEMORY_BYTES,
     ...(host.accelerator !== undefined && { accelerator: host.accelerator }),
     console: 'virtio',
     // Wide, so that a shell does not break its lines.

@@ -1,13 +1,9 @@
 /**
- * Makes the tree of a build from what the machine sends back. What it left as it was stays the very node that it was before; what
+ * Makes the tree of a build from what the machine leaves. What it left as it was stays the very node that it was before; what
  * depends on when or where it was built is taken away, so that the same inputs give the same tree.
  */
-import { VmError } from '../../base/errors.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
-import { readTar } from '../../storage/tar.ts';
-import { TreeBuilder } from '../../storage/tree-builder.ts';
 import { Tree, type TreeNode } from '../../storage/tree.ts';
-import { unpackInto } from '../debian/unpack.ts';
 
 /** What a machine makes for itself, or makes anew when it is not there; each with what it is. */
 const VOLATILE: readonly (readonly [RegExp, string])[] = [
@@ -28,22 +24,12 @@ const LOGS = /^var\/log\/./;
 /** Directories that stay, empty. */
 const KEPT = /^(dev|proc|sys|run|tmp|var\/tmp)$/;
 
-/** `archive` is untrusted: the machine ran everybody's scripts. `time`: seconds since 1970 for what is new or changed. */
-export async function sealTree(archive: Uint8Array, before: Tree, store: ChunkStore, time: number): Promise<Tree> {
-  const where = 'the tree that the machine sends';
-  const builder = new TreeBuilder(time);
-  await unpackInto(builder, store, where, [...readTar(where, archive)], (path) => !isVolatile(path));
-  const built = builder.build();
-  if (built.size < 2) throw new VmError('bad-image', `${where} is empty`);
-  return normalise(built, before, store, time);
-}
-
-export function isVolatile(path: string): boolean {
+function isVolatile(path: string): boolean {
   return VOLATILE.some(([pattern]) => pattern.test(path));
 }
 
-/** Exported for tests: the tree `built`, in terms of the one before. */
-export async function normalise(built: Tree, before: Tree, store: ChunkStore, time: number): Promise<Tree> {
+/** The tree `built`, in terms of the one before. `time`: seconds since 1970 for what is new or changed. */
+export async function sealTree(built: Tree, before: Tree, store: ChunkStore, time: number): Promise<Tree> {
   const nodes = new Map<string, TreeNode>();
   // Hard links stay hard links: every node of the built tree becomes one node.
   const became = new Map<TreeNode, TreeNode>();
@@ -84,10 +70,10 @@ async function emptyFile(nodes: Map<string, TreeNode>, path: string, store: Chun
   nodes.set(path, { type: 'file', mode: 0o444, uid: 0, gid: 0, mtime: time, digest: await store.put(new Uint8Array()), sizeBytes: 0 });
 }
 
-/** All but the time, which an initramfs may lose, and extended attributes that it cannot carry. */
+/** All but the time: what was written again as it was is what it was. */
 function same(old: TreeNode, node: TreeNode): boolean {
   if (old.type !== node.type || old.mode !== node.mode || old.uid !== node.uid || old.gid !== node.gid) return false;
-  if (node.xattrs && !sameXattrs(old.xattrs ?? new Map(), node.xattrs)) return false;
+  if (!sameXattrs(old.xattrs ?? new Map(), node.xattrs ?? new Map())) return false;
   switch (node.type) {
     case 'file':
       return old.type === 'file' && old.digest === node.digest;

@@ -1,46 +1,47 @@
 /**
- * Stands in for the machine of a build where only what is around it is tested: takes the tree from the initramfs, does what dpkg would do
- * to the state of packages, and sends it back; booted, it answers at a prompt.
+ * Stands in for the machine of a build where only what is around it is tested: does to the tree on its file system what dpkg would do to
+ * the state of packages; booted, it answers at a prompt.
  */
 import type { MachineEnd } from '../../machine/machine.ts';
-import { makeTar, type TestEntry } from '../../storage/testing/archives.ts';
-import { TREE_PORT } from '../builder/guest-script.ts';
+import { S_IFREG } from '../../machine/posix.ts';
+import type { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { BuildMachine, MachineRequest } from '../builder/host.ts';
 
 export interface FakeGuest {
-  /** Lines that the build reports before it ends; with `exit 0` among them, the tree is sent. */
+  /** Lines that the build reports before it ends. */
   readonly report?: readonly string[];
   readonly console?: string;
   /** What a probe's command prints and ends with. */
   readonly answer?: (command: string) => readonly [output: string, status: number];
-  /** Called with the entries of the tree before it is sent. */
-  readonly change?: (entries: TestEntry[]) => TestEntry[];
+  /** What else happens to the tree. */
+  readonly change?: (fs: TreeFileSystem) => Promise<void>;
 }
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
 export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = []): (request: MachineRequest) => Promise<BuildMachine> {
-  return async (options) => {
-    started.push(options);
+  return async (request) => {
+    started.push(request);
     let end: (how: MachineEnd) => void = () => {};
     const ended = new Promise<MachineEnd>((resolve) => (end = resolve));
-    const building = options.commandLine.includes('rdinit=/daybreak-build/init');
-    setTimeout(() => {
-      options.output(encode(building ? (guest.console ?? 'Setting up things ...\n') : 'welcome\r\nroot@daybreak:~# '));
-      if (!building) return;
-      const report = guest.report ?? ['step configure', 'status: base-files: installed', 'exit 0'];
-      if (report.includes('exit 0')) {
-        const tree = configured(readCpio(options.initrds[0]!));
-        options.ports!.find(({ name }) => name === TREE_PORT)!.write(makeTar(guest.change?.(tree) ?? tree));
+    const run = async () => {
+      if (!request.commandLine.includes('init=/daybreak-build/init')) {
+        request.output(encode('welcome\r\nroot@daybreak:~# '));
+        return;
       }
-      for (const line of report) options.control!(line);
+      request.output(encode(guest.console ?? 'Setting up things ...\n'));
+      const fs = request.fileSystems![0]!.backend as TreeFileSystem;
+      await configure(fs);
+      await guest.change?.(fs);
+      for (const line of guest.report ?? ['step configure', 'status: base-files: installed', 'exit 0']) request.control!(line);
       end({ kind: 'poweroff' });
-    }, 0);
+    };
+    setTimeout(() => void run(), 0);
     return {
       async input(data) {
         const command = /\{ (.*)\n\}/.exec(new TextDecoder().decode(data))?.[1] ?? '';
         const [output, status] = guest.answer?.(command) ?? ['', 0];
-        setTimeout(() => options.output(encode(`echo of it\r\n\x1d${output}\x1e${status}\r\nroot@daybreak:~# `)), 0);
+        setTimeout(() => request.output(encode(`echo of it\r\n\x1d${output}\x1e${status}\r\nroot@daybreak:~# `)), 0);
       },
       ended,
       stop: () => end({ kind: 'stopped' }),
@@ -48,30 +49,38 @@ export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = [
   };
 }
 
-/** newc: Documentation/driver-api/early-userspace/buffer-format. */
-function readCpio(data: Uint8Array): TestEntry[] {
-  const entries: TestEntry[] = [];
-  for (let at = 0; ;) {
-    const field = (index: number) => Number.parseInt(new TextDecoder().decode(data.subarray(at + 6 + index * 8, at + 14 + index * 8)), 16);
-    const [mode, uid, gid, mtime, size, major, minor, nameSize] = [1, 2, 3, 5, 6, 9, 10, 11].map(field) as [number, ...number[]];
-    const name = new TextDecoder().decode(data.subarray(at + 110, at + 110 + nameSize! - 1));
-    const start = (at + 110 + nameSize! + 3) & ~3;
-    if (name === 'TRAILER!!!') return entries;
-    const content = data.slice(start, start + size!);
-    const flag = { 0o04: '5', 0o10: '0', 0o12: '2', 0o02: '3', 0o06: '4', 0o01: '6' }[mode >> 12]!;
-    const own = { mode: mode & 0o7777, uid: uid!, gid: gid!, mtime: mtime!, major: major!, minor: minor! };
-    if (flag === '2') entries.push({ path: `./${name}`, flag, target: new TextDecoder().decode(content), ...own });
-    else entries.push({ path: `./${name}`, flag, content, ...own });
-    at = (start + size! + 3) & ~3;
-  }
+function inodeOf(fs: TreeFileSystem, path: string): number {
+  return path.split('/').reduce((ino, name) => (ino < 0 ? ino : fs.lookup(ino, name)), fs.root);
 }
 
-function configured(entries: TestEntry[]): TestEntry[] {
-  return entries
-    .filter(({ path }) => !path.startsWith('./daybreak-build') && !path.startsWith('./dev/') && path !== './.')
-    .map((entry) => ({ ...entry, path: entry.path.replace(/\.dpkg-new$/, '') }))
-    .map((entry) => {
-      if (entry.path !== './var/lib/dpkg/status') return entry;
-      return { ...entry, content: new TextDecoder().decode(entry.content as Uint8Array).replaceAll('ok unpacked', 'ok installed') };
-    });
+/** A file of the guest's, made or written over. */
+export async function writeFile(fs: TreeFileSystem, path: string, text: string): Promise<void> {
+  const data = encode(text);
+  const directory = path.includes('/') ? inodeOf(fs, path.slice(0, path.lastIndexOf('/'))) : fs.root;
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  const found = fs.lookup(directory, name);
+  const ino = found > 0 ? found : fs.create(directory, name, { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
+  fs.change(ino, { sizeBytes: 0 });
+  const answer = data.length === 0 ? 0 : fs.write(ino, 0, data.length, (at, into) => into.set(data.subarray(at, at + into.length)));
+  if (typeof answer !== 'number') throw new Error(`${path}: an empty file has nothing below`);
+}
+
+/** Configuration files go to their places, and all packages count as configured. */
+async function configure(fs: TreeFileSystem): Promise<void> {
+  for (const [path] of fs.tree.entries()) {
+    if (!path.endsWith('.dpkg-new')) continue;
+    const directory = inodeOf(fs, path.slice(0, path.lastIndexOf('/')));
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    fs.rename(directory, name, directory, name.replace(/\.dpkg-new$/, ''), 0);
+  }
+  const path = 'var/lib/dpkg/status';
+  const ino = inodeOf(fs, path);
+  let text = '';
+  const take = () => fs.read(ino, 0, 1 << 24, (_at, bytes) => (text += new TextDecoder().decode(bytes)));
+  const answer = take();
+  if (typeof answer !== 'number') {
+    await answer;
+    take();
+  }
+  await writeFile(fs, path, text.replaceAll('ok unpacked', 'ok installed'));
 }
