@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { concatBytes } from '../../src/base/bytes.ts';
 import { createPc, type Pc, type PcOptions } from '../../src/boards/pc.ts';
-import { readSavedPc } from '../../src/boards/pc-state.ts';
+import { readSavedPc, type SavedPc } from '../../src/boards/pc-state.ts';
 import { makeMultiboot } from '../../src/firmware/testing/kernels.ts';
 import type { BlockBackend } from '../../src/machine/backends.ts';
 import { openState } from '../../src/machine/saved-state-file.ts';
@@ -11,11 +11,16 @@ import type { ByteSource, StateCodec } from '../../src/machine/saved-state.ts';
 import { NodePace } from '../../src/node/pace.ts';
 import { nodeStateCodec } from '../../src/node/state-codec.ts';
 import { seededRandom } from '../../src/machine/testing/random.ts';
+import { interpreter } from '../../src/x86/accelerator.ts';
+import { buildInterpreter } from '../../src/x86/interpreter/build.ts';
+import { Fusion } from '../../src/x86/interpreter/fusion.ts';
+import { Variants } from '../../src/x86/interpreter/variants.ts';
 import { ACCELERATORS, INTERPRETER, type TestedAccelerator } from '../accelerators.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 
 /** 0x180000, little-endian. */
 const COUNTER = [0, 0, 0x18, 0];
+const FORGERIES = 40;
 const EPOCH = Date.UTC(2026, 10, 22);
 /** Counts; writes the count, the PIT's counter and the TSC to a page that depends on it; prints it each 256th time. */
 const PROGRAM = [
@@ -68,13 +73,15 @@ async function make(
   return { pc, printed };
 }
 
-/** Runs so many instructions of a nanosecond each. */
-function run({ vcpu, machine: { clock } }: Pc, instructions: number): void {
+/** Runs so many instructions of a nanosecond each, or until it has halted or crashed so often. */
+function run({ vcpu, machine: { clock } }: Pc, instructions: number, patience = Infinity): void {
   const end = vcpu.executed + instructions;
   clock.setRate(1);
-  while (vcpu.executed < end) {
+  for (let left = patience; vcpu.executed < end && left > 0; left--) {
     clock.expire();
     const exit = vcpu.run(Math.max(1, Math.min(end - vcpu.executed, clock.instructionsUntil(clock.nextDeadlineNs))));
+    if (exit.kind === 'shutdown') return;
+    if (exit.kind === 'halt' && clock.nextDeadlineNs === Infinity) return;
     if (exit.kind === 'halt') clock.advanceTo(clock.nextDeadlineNs);
   }
 }
@@ -86,6 +93,12 @@ async function save(pc: Pc): Promise<Uint8Array> {
 }
 
 const described = (state: Uint8Array): unknown => openState(source(state), codec).description;
+
+const structuredCloneOf = (state: SavedPc): SavedPc => ({
+  ...state,
+  processor: { ...state.processor },
+  devices: state.devices.map((one) => ({ ...one })),
+});
 
 const different = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) !== 0;
 
@@ -201,4 +214,58 @@ test('each machine that goes on from a state has an identity of its own, unless 
   expect([one[1], other[1], same[1]]).toEqual([1, 1, 0]);
   expect(new Set([one[0], other[0], same[0]]).size).toBe(3);
   expect(again).toEqual(same);
+});
+
+/** Changes a value somewhere in plain data, keeping its kind more often than not. */
+function disturbed(data: unknown, random: (below: number) => number): unknown {
+  if (typeof data === 'number')
+    return [0, 1, data + 1, data ^ (1 << random(31)), 255, 0xffff, 0xffff_ffff, 2 ** 53 - 1, -1, 0.5, 'infinity'][random(11)];
+  if (typeof data === 'bigint') return [0n, 1n, data ^ (1n << BigInt(random(64))), (1n << 64n) - 1n, 1n << 63n, -1n][random(6)];
+  if (typeof data === 'boolean') return !data;
+  if (typeof data === 'string') return random(4) === 0 ? '' : data;
+  if (data instanceof Uint8Array) {
+    const copy = data.slice(0, data.length - (random(8) === 0 ? 1 : 0));
+    for (let n = 0; n < 1 + random(8) && copy.length > 0; n++) copy[random(copy.length)] = random(256);
+    return copy;
+  }
+  if (typeof data !== 'object' || data === null) return random(2) === 0 ? {} : [];
+  const entries = Object.entries(data);
+  if (entries.length === 0) return Array.isArray(data) ? [0xffff] : data;
+  const [name, value] = entries[random(entries.length)]!;
+  if (Array.isArray(data)) return data.map((item, n) => (n === Number(name) ? disturbed(value, random) : (item as unknown)));
+  return { ...data, [name]: disturbed(value, random) };
+}
+
+test('a forged state is refused or makes a machine that runs, and never anything else', async () => {
+  const { pc } = await make(INTERPRETER, { ports: [{ name: 'a', write() {} }], console: { port: { write() {} }, cols: 80, rows: 25 } });
+  run(pc, 100_000);
+  const genuine = readSavedPc(source(await save(pc)), codec);
+  const random = seededRandom(11);
+  const outcomes = { refused: 0, ran: 0 };
+  const variants = new Variants();
+  const handlers = new WebAssembly.Module(buildInterpreter(variants, new Fusion(variants)));
+  for (let round = 0; round < FORGERIES; round++) {
+    const part = random(4);
+    const state: SavedPc = structuredCloneOf(genuine);
+    if (part === 0) state.processor.data = disturbed(state.processor.data, random);
+    else {
+      const device = state.devices[random(state.devices.length)]!;
+      for (let n = 0; n < part; n++) device.data = disturbed(device.data, random);
+    }
+    try {
+      const { pc: forged } = await make(INTERPRETER, {
+        ports: [{ name: 'a', write() {} }],
+        console: { port: { write() {} }, cols: 80, rows: 25 },
+        restore: { state, identity: 'new' },
+        accelerator: interpreter(runtime, 'max', { handlers }),
+      });
+      run(forged, 20_000, 200);
+      outcomes.ran++;
+    } catch (error) {
+      expect(error, `round ${round}`).toMatchObject({ code: 'bad-state', message: expect.stringContaining('machine.state: ') as string });
+      outcomes.refused++;
+    }
+  }
+  expect(outcomes.refused).toBeGreaterThan(FORGERIES / 20);
+  expect(outcomes.ran).toBeGreaterThan(FORGERIES / 20);
 });
