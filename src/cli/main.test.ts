@@ -179,7 +179,7 @@ describe('boot', () => {
       'login:',
     );
     expect([status, seen!.saved]).toEqual([0, ['a.state']]);
-    expect(errors.text).toContain('saved to a.state (1.2 MB)');
+    expect(errors.text).toMatch(/saved to a\.state \(1\.2 MB in \d+\.\d s\); --restore a\.state goes on/);
   });
 
   test('a machine that cannot be saved goes on, and the reason is told', async () => {

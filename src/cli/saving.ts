@@ -47,8 +47,10 @@ export class Saving {
 
   async #save(): Promise<boolean> {
     try {
+      const start = performance.now();
       const size = await this.#machine!.save(this.#path, 'end');
-      this.#messages.line(`saved to ${this.#path} (${formatBytes(size)}); --restore ${this.#path} goes on from there`);
+      const seconds = ((performance.now() - start) / 1000).toFixed(1);
+      this.#messages.line(`saved to ${this.#path} (${formatBytes(size)} in ${seconds} s); --restore ${this.#path} goes on from there`);
       return true;
     } catch (error) {
       // The guest was faster, and is no more.
