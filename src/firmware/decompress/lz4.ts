@@ -22,8 +22,15 @@ export function unpackLz4Legacy(data: Uint8Array, limits: OutputLimits): Uint8Ar
   return output.take();
 }
 
-/** One block: sequences of literals and a match within the block. Answers the new end of the output. */
+/**
+ * One block: sequences of literals and a match within the block. Answers the new end of the output. Bytes are copied by fours where
+ * there is room for what that copies too many, which later ones overwrite.
+ */
 function unpackBlock(data: Uint8Array, from: number, end: number, out: Uint8Array, start: number, limit: number): number {
+  const source = new DataView(data.buffer, data.byteOffset, data.length);
+  const target = new DataView(out.buffer, out.byteOffset, out.length);
+  const roomy = out.length - 4;
+  const readable = data.length - 4;
   let at = from;
   let to = start;
   while (at < end) {
@@ -39,8 +46,10 @@ function unpackBlock(data: Uint8Array, from: number, end: number, out: Uint8Arra
     }
     if (at + literals > end) throw new Malformed('is cut off within literals');
     if (to + literals > limit) throw new Malformed('unpacks to more than was announced');
-    if (literals > 24) out.set(data.subarray(at, at + literals), to);
-    else for (let i = 0; i < literals; i++) out[to + i] = data[at + i]!;
+    if (literals > 64) out.set(data.subarray(at, at + literals), to);
+    else if (to + literals <= roomy && at + literals <= readable) {
+      for (let i = 0; i < literals; i += 4) target.setInt32(to + i, source.getInt32(at + i));
+    } else for (let i = 0; i < literals; i++) out[to + i] = data[at + i]!;
     at += literals;
     to += literals;
     if (at === end) return to; // the last sequence has no match
@@ -60,8 +69,10 @@ function unpackBlock(data: Uint8Array, from: number, end: number, out: Uint8Arra
     }
     length += MIN_MATCH;
     if (to + length > limit) throw new Malformed('unpacks to more than was announced');
-    if (distance >= length && length > 24) out.copyWithin(to, to - distance, to - distance + length);
-    else for (let i = 0; i < length; i++) out[to + i] = out[to - distance + i]!;
+    if (distance >= length && length > 64) out.copyWithin(to, to - distance, to - distance + length);
+    else if (distance >= 4 && to + length <= roomy) {
+      for (let i = 0; i < length; i += 4) target.setInt32(to + i, target.getInt32(to - distance + i));
+    } else for (let i = 0; i < length; i++) out[to + i] = out[to - distance + i]!;
     to += length;
   }
   return to;
