@@ -88,11 +88,14 @@ export async function build(force = false) {
     logLevel: 'warning',
   });
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const name of readdirSync(join(root, 'dist'))) if (name.startsWith('part-')) rmSync(join(root, 'dist', name));
   // The command line comes last: it is what says that all is up to date. Packages stay outside, as npm installed them.
   await bundle({
     absWorkingDir: root,
     entryPoints: ['src/cli/daybreak.ts'],
-    outfile: output,
+    outdir: join(root, 'dist'),
+    chunkNames: 'part-[name]-[hash]',
+    splitting: true,
     bundle: true,
     platform: 'node',
     format: 'esm',

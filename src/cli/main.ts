@@ -3,15 +3,6 @@ import { constants } from 'node:os';
 import { VmError } from '../base/errors.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_OURS, EXIT_SIGNAL, EXIT_USAGE } from './exit-codes.ts';
 import { nodeHost, type Host } from './host.ts';
-import { BOOT_HELP, bootVerb } from './verbs/boot.ts';
-import { BUILD_HELP, buildVerb } from './verbs/build.ts';
-import { DIFF_HELP, diffVerb } from './verbs/diff.ts';
-import { DOCTOR_HELP, doctorVerb } from './verbs/doctor.ts';
-import { INFO_HELP, infoVerb } from './verbs/info.ts';
-import { LIST_HELP, listVerb } from './verbs/list.ts';
-import { PRUNE_HELP, pruneVerb } from './verbs/prune.ts';
-import { SERVE_HELP, serveVerb } from './verbs/serve.ts';
-import { TRY_HELP, tryVerb } from './verbs/try.ts';
 
 const HELP = `Daybreak: try today's build of an operating system in a virtual machine of its own.
 
@@ -37,24 +28,57 @@ snapshots to XDG_DATA_HOME/daybreak.
 
 declare const DAYBREAK_VERSION: string | undefined;
 
-const VERBS: Record<string, { run: (host: Host, args: readonly string[]) => Promise<number>; help: string }> = {
-  try: { run: tryVerb, help: TRY_HELP },
-  boot: { run: bootVerb, help: BOOT_HELP },
-  build: { run: buildVerb, help: BUILD_HELP },
-  list: { run: listVerb, help: LIST_HELP },
-  info: { run: infoVerb, help: INFO_HELP },
-  diff: { run: diffVerb, help: DIFF_HELP },
-  prune: { run: pruneVerb, help: PRUNE_HELP },
-  serve: { run: serveVerb, help: SERVE_HELP },
-  doctor: { run: doctorVerb, help: DOCTOR_HELP },
+interface Verb {
+  readonly run: (host: Host, args: readonly string[]) => Promise<number>;
+  readonly help: string;
+}
+
+/** Loaded when they are wanted: each brings libraries along that the others need not wait for. */
+const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
+  try: async () => {
+    const { tryVerb, TRY_HELP } = await import('./verbs/try.ts');
+    return { run: tryVerb, help: TRY_HELP };
+  },
+  boot: async () => {
+    const { bootVerb, BOOT_HELP } = await import('./verbs/boot.ts');
+    return { run: bootVerb, help: BOOT_HELP };
+  },
+  build: async () => {
+    const { buildVerb, BUILD_HELP } = await import('./verbs/build.ts');
+    return { run: buildVerb, help: BUILD_HELP };
+  },
+  list: async () => {
+    const { listVerb, LIST_HELP } = await import('./verbs/list.ts');
+    return { run: listVerb, help: LIST_HELP };
+  },
+  info: async () => {
+    const { infoVerb, INFO_HELP } = await import('./verbs/info.ts');
+    return { run: infoVerb, help: INFO_HELP };
+  },
+  diff: async () => {
+    const { diffVerb, DIFF_HELP } = await import('./verbs/diff.ts');
+    return { run: diffVerb, help: DIFF_HELP };
+  },
+  prune: async () => {
+    const { pruneVerb, PRUNE_HELP } = await import('./verbs/prune.ts');
+    return { run: pruneVerb, help: PRUNE_HELP };
+  },
+  serve: async () => {
+    const { serveVerb, SERVE_HELP } = await import('./verbs/serve.ts');
+    return { run: serveVerb, help: SERVE_HELP };
+  },
+  doctor: async () => {
+    const { doctorVerb, DOCTOR_HELP } = await import('./verbs/doctor.ts');
+    return { run: doctorVerb, help: DOCTOR_HELP };
+  },
 };
 
 export async function main(host: Host, args: readonly string[]): Promise<number> {
   const [verb, ...rest] = args;
   const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
   if (verb === undefined || verb === '--help' || verb === '-h' || verb === 'help') {
-    const about = verb === 'help' ? VERBS[rest[0] ?? ''] : undefined;
-    print(about?.help ?? HELP);
+    const about = verb === 'help' ? findVerb(rest[0] ?? '') : undefined;
+    print((await about?.())?.help ?? HELP);
     return verb === undefined ? EXIT_USAGE : EXIT_OK;
   }
   if (verb === 'version' || verb === '--version') {
@@ -62,9 +86,10 @@ export async function main(host: Host, args: readonly string[]): Promise<number>
     return EXIT_OK;
   }
   try {
-    const found = Object.hasOwn(VERBS, verb) ? VERBS[verb] : undefined;
-    if (!found) throw new VmError('usage', `there is no verb ${verb} (daybreak --help)`);
-    const status = await found.run(host, rest);
+    const load = findVerb(verb);
+    if (!load) throw new VmError('usage', `there is no verb ${verb} (daybreak --help)`);
+    const { run } = await load();
+    const status = await run(host, rest);
     return host.signal.aborted ? signalStatus(host.signal) : status;
   } catch (error) {
     host.messages.clear();
@@ -74,6 +99,10 @@ export async function main(host: Host, args: readonly string[]): Promise<number>
     if (error.code === 'usage') return EXIT_USAGE;
     return verb === 'try' && rest.includes('--') ? EXIT_OURS : EXIT_FAILURE;
   }
+}
+
+function findVerb(name: string): (() => Promise<Verb>) | undefined {
+  return Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
 }
 
 function signalStatus(signal: AbortSignal): number {
