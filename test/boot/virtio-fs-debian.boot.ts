@@ -78,3 +78,25 @@ test('git, SQLite, dpkg and apt work on a tree of packages as their root', { tim
   const sealed = await backend.seal(root.store);
   expect(sealed.get('var/hello-two')).toMatchObject({ type: 'file', sizeBytes: 11 });
 });
+
+test('systemd boots to a login prompt, though no maintainer script has run', { timeout: 1_800_000 }, async (context) => {
+  const { root, kernel } = await fetched(context, async () => {
+    const suite = await openSuite('sid');
+    return {
+      root: await debianRoot(suite, ['systemd-sysv', 'dbus', 'udev', 'login', 'passwd', 'procps', 'apt', 'mount'], {}),
+      kernel: (await suite.kernel('linux-image-cloud-amd64')).vmlinuz.data,
+    };
+  });
+  const { end, output } = await runMachine(
+    {
+      kernel,
+      commandLine: 'console=ttyS0 panic=-1 root=debian rootfstype=virtiofs rw mitigations=off audit=0',
+      memoryBytes: 1024 * 2 ** 20,
+      fileSystems: [{ tag: 'debian', backend: new TreeFileSystem(root.tree, root.store) }],
+    },
+    /login: $/,
+  );
+  expect(output).toMatch(/daybreak login: $/);
+  expect(output.split(/\r?\n/).filter((line) => COMPLAINTS.test(line))).toEqual([]);
+  expect(end.kind).toBe('stopped');
+});
