@@ -10,7 +10,7 @@ import { APIC_MMIO_SIZE, LocalApic } from '../devices/local-apic.ts';
 import type { Bus } from '../machine/bus.ts';
 import type { Device } from '../machine/device.ts';
 import { virtualWire } from '../machine/interrupt-state.ts';
-import { unconnected, type IrqLine, type MsiSink } from '../machine/irq.ts';
+import { unconnected, wiredOr, type IrqLine, type MsiSink } from '../machine/irq.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Accelerator, ChiplessHost, VCpu } from '../machine/vcpu.ts';
 
@@ -19,12 +19,16 @@ export const IO_APIC = 0xfec0_0000;
 /** The TSC and guest time are the same thing: one tick a nanosecond. */
 const TSC_HZ = 1e9;
 const PINS = 24;
+const ISA_IRQS = 16;
 /** The timer's input of the I/O APIC; that of the 8259As is 0. */
 const TIMER_PIN = 2;
 
 export interface PcInterrupts {
   readonly vcpu: VCpu;
-  /** An ISA interrupt, which reaches both controllers. */
+  /**
+   * An ISA interrupt, which reaches both controllers. Each call gives another source on the wire: it is high while any of
+   * them is, so that PCI's level-triggered pins can share one.
+   */
   isa(irq: number): IrqLine;
   /** Inputs of the I/O APIC. */
   readonly pins: readonly IrqLine[];
@@ -48,6 +52,12 @@ export interface InterruptParts {
 }
 
 export function pcInterrupts(parts: InterruptParts): PcInterrupts {
+  const chips = makeChips(parts);
+  const wires = Array.from({ length: ISA_IRQS }, (_, irq) => wiredOr(chips.isa(irq)));
+  return { ...chips, isa: (irq) => wires[irq]!() };
+}
+
+function makeChips(parts: InterruptParts): PcInterrupts {
   const { accelerator, cpus } = parts;
   if (accelerator.createWithChips) return accelerators(parts);
   if (cpus === 1) return ours(parts);
