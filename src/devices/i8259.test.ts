@@ -203,4 +203,60 @@ describe('a pair', () => {
     expect(int.level).toBe(true);
     expect(master.acknowledge()).toBe(0x29);
   });
+
+  test('a slave with automatic EOI is heard again while more of its requests wait', () => {
+    const { master, slave, int, line } = bench();
+    slave.write(0, 1, 0x11);
+    for (const word of [0x28, 2, 0x03]) slave.write(1, 1, word);
+    pulse(line(9));
+    pulse(line(12));
+    expect(master.acknowledge()).toBe(0x29);
+    expect(int.level).toBe(false);
+    master.write(0, 1, EOI);
+    expect(int.level).toBe(true);
+    expect(master.acknowledge()).toBe(0x2c);
+    master.write(0, 1, EOI);
+    expect(int.level).toBe(false);
+  });
+
+  test('a slave whose mask lets lower requests past its service is heard again', () => {
+    const { master, slave, int, line } = bench();
+    pulse(line(8));
+    master.acknowledge();
+    master.write(0, 1, EOI);
+    slave.write(1, 1, 0x01);
+    slave.write(0, 1, 0x68);
+    pulse(line(10));
+    slave.write(1, 1, 0x05); // masked before it is acknowledged, and 13 comes behind it
+    pulse(line(13));
+    expect(master.acknowledge()).toBe(0x2d);
+    slave.write(1, 1, 0x21); // 13 masked in its service: now 10 may pass
+    master.write(0, 1, EOI);
+    expect(int.level).toBe(true);
+    expect(master.acknowledge()).toBe(0x2a);
+  });
+
+  test('in the special fully nested mode, what a special mask lets past interrupts the slave’s service at once', () => {
+    const { master, slave, int, line } = bench({ icw4: 0x11 });
+    slave.write(0, 1, 0x68);
+    pulse(line(9));
+    pulse(line(12));
+    master.acknowledge();
+    expect(int.level).toBe(false);
+    slave.write(1, 1, 0x02);
+    expect(int.level).toBe(true);
+    expect(master.acknowledge()).toBe(0x2c);
+  });
+
+  test('a master that is initialized waits for the slave’s next edge', () => {
+    const { master, slave, int, line } = bench();
+    line(12).set(true);
+    master.write(0, 1, 0x11);
+    for (const word of [0x20, 4, 1]) master.write(1, 1, word);
+    expect(int.level).toBe(false);
+    slave.write(1, 1, 0x10);
+    slave.write(1, 1, 0);
+    expect(int.level).toBe(true);
+    expect(master.acknowledge()).toBe(0x2c);
+  });
 });

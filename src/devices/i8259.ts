@@ -1,6 +1,8 @@
 /**
  * 8259A interrupt controller, with the edge/level register (ELCR) of PC chip sets. Intel 231468; ELCR: 82371AB, 4.2.2.
- * A PC has two: the slave's INT on the master's IR2. As in other emulators, an edge stays latched when its line falls.
+ * A PC has two: the slave's INT on the master's IR2. As in other emulators, an edge stays latched when its line falls: so a
+ * master that is initialized while the slave's INT is high hears of it when INT has been down once (ICW1 resets the edge
+ * sense circuit). KVM's tells the master of a waiting slave at each access, and is heard at once.
  */
 import type { BusDevice } from '../machine/bus.ts';
 import type { Device } from '../machine/device.ts';
@@ -204,8 +206,13 @@ export class I8259 extends BytePorts implements Device<I8259State> {
     return this.#rank(pin) < this.#rank(this.#first(serving)) ? pin : -1;
   }
 
+  /**
+   * An INTA takes INT down, and a request that remains takes it up again (`sync`): a slave's is a new edge for the master,
+   * whose latch for the last one has been cleared. Only with automatic EOI does a request remain that INT is high for.
+   */
   #serve(pin: number): void {
     const { state } = this;
+    this.#int.set(false);
     const bit = 1 << pin;
     if (state.icw4 & ICW4_AEOI) {
       if (state.rotateOnAutoEoi) state.highest = (pin + 1) & 7;
