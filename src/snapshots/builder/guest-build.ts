@@ -164,7 +164,8 @@ class Report {
     if (line.startsWith('failed ')) this.#failed = line.slice(7);
     const [, name, what, message] = /^status: ([^\s:]+)(?::\w+)?\s*: ([\w-]+)(?: : (.*))?$/.exec(line) ?? [];
     if (name === undefined) return;
-    if (what === 'installed') {
+    // Once more after its triggers.
+    if (what === 'installed' && !this.#configured.has(name)) {
       this.#configured.add(name);
       const done = Math.min(this.#configured.size, this.#total);
       this.#host.progress({ step: 'configuring', done, total: this.#total, unit: 'items' });
