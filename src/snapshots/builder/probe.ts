@@ -154,7 +154,7 @@ class Prompt {
       const end = this.#text.indexOf(END!, begin + 1);
       const status = begin < 0 || end < 0 ? undefined : /^(\d{1,3})\r?\n/.exec(this.#text.slice(end + 1))?.[1];
       if (status === undefined) return undefined;
-      return { output: this.#text.slice(begin + 1, end).replace(/\r/g, ''), status: Number(status) };
+      return { output: plain(this.#text.slice(begin + 1, end)), status: Number(status) };
     });
   }
 
@@ -170,4 +170,10 @@ class Prompt {
       check();
     });
   }
+}
+
+/** What a program prints for a terminal only is not its answer: CSI and OSC sequences of ECMA-48, and carriage returns. */
+function plain(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return text.replace(/\x1b\[[?\d;]*[a-zA-Z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\r/g, '');
 }

@@ -41,7 +41,7 @@ export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = [
       async input(data) {
         const command = /\{ (.*)\n\}/.exec(new TextDecoder().decode(data))?.[1] ?? '';
         const [output, status] = guest.answer?.(command) ?? ['', 0];
-        setTimeout(() => request.output(encode(`echo of it\r\n\x1d${output}\x1e${status}\r\nroot@daybreak:~# `)), 0);
+        setTimeout(() => request.output(encode(`echo of it\r\n\x1d\x1b[K${output}\x1e${status}\r\nroot@daybreak:~# `)), 0);
       },
       ended,
       stop: () => end({ kind: 'stopped' }),
