@@ -25,7 +25,9 @@ export interface Runtime {
   resetArena(): void;
   deviceWrote(first: number, last: number): void;
   flushTlb(): void;
-  flushTlbNonGlobal(): void;
+  flushAllNonGlobal(): void;
+  flushPcid(pcid: number): void;
+  loadCr3(value: bigint): void;
   flushPage(va: bigint): void;
   flushCodeTlb(): void;
   selectTlb(): void;

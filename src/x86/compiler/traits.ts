@@ -29,7 +29,7 @@ export const UNIT_BIT = { x87: 1, mmx: 2, sse: 4, avx: 8 } as const;
 const INTERPRETED: ReadonlySet<string> = new Set(
   (
     'slowRead slowWrite commit effectiveAddress linearAddress stackAddress legacyTarget addressMask writeAddressSized segmented displacedAddress ' +
-    'flushTlbNonGlobal bulkMovs bulkStos bulkLods bulkCmps bulkScas gatherAddress x87StoreEnvironment x87LoadEnvironment x87Save x87Restore ' +
+    'loadCr3 bulkMovs bulkStos bulkLods bulkCmps bulkScas gatherAddress x87StoreEnvironment x87LoadEnvironment x87Save x87Restore ' +
     'areaAligned fxsave fxrstor xsave xrstor interruptReturn'
   ).split(' '),
 );

@@ -21,7 +21,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   selectTlb: { params: [], results: [] },
   storeFlags: { params: ['i32', 'i64', 'i64'], results: [] },
   settleFlags: { params: [], results: [] },
-  flushTlbNonGlobal: { params: [], results: [] },
+  loadCr3: { params: ['i64'], results: [] },
   refind: { params: ['i64'], results: ['i32'] },
   crossing: { params: ['i32'], results: ['i32'] },
   interruptReturn: { params: [], results: ['i32'] },

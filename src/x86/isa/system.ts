@@ -172,16 +172,16 @@ function readPaging(o: Ops): void {
   o.set(0, b.op('i64.select', o.state64(L.CR3), o.state64(L.CR2), isCr3));
 }
 
-/** MOV to CR3 in the kernel. With PCIDs, bit 63 permits not to flush, which we do all the same. SDM vol. 3, 4.10.4.1. */
+/** MOV to CR3 in the kernel. */
 function writePaging(o: Ops): void {
   const { b } = o;
   o.if(b.op('i32.or', notKernel64(o), b.op('i32.ne', o.registerNumber(o.operand(0)), b.i32(3))), () => o.system());
   const value = o.get(1);
   const pcids = b.op('i32.and', o.state32(L.CR4), b.i32(CR4_PCIDE));
+  // With PCIDs, bit 63 asks to keep the translations.
   const base = b.op('i64.select', o.and(value, o.const((1n << 63n) - 1n)), value, pcids);
   o.if(b.op('i32.eqz', o.isZero(o.shr(base, o.const(PHYSICAL_BITS)))), () => o.system());
-  o.setState64(L.CR3, base);
-  b.call(o.callees['flushTlbNonGlobal']!);
+  b.call(o.callees['loadCr3']!, value);
 }
 
 function readTimeStamp(o: Ops): void {

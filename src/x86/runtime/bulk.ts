@@ -5,6 +5,7 @@
 import { addressMask, segmented, writeAddressSized } from './address';
 import { storeFlags } from './flags';
 import { hostForRead, hostForWrite } from './mmu';
+import { checksAlignment } from './tlb';
 import * as L from './layout';
 
 const RCX: u32 = L.GPR + 8;
@@ -188,7 +189,7 @@ export function bulkLods(record: u32, bytes: u32): i32 {
 
 /** Outside 64-bit code the whole stretch must pass the segment checks and not wrap, or elements go one by one. */
 function fits(record: u32, source: u64, destination: u64, length: u64, mask: u64, write: bool): bool {
-  if (load<u32>(L.TLB_READ) == L.TLB + 3 * L.TLB_SET_BYTES) return false; // alignment checks are on
+  if (checksAlignment()) return false;
   if (load<u32>(L.CODE_MODE) == 2 && mask == 0xffffffffffffffff) return true;
   if (source + length - 1 > mask || destination + length - 1 > mask) return false;
   if (load<u32>(L.CODE_MODE) == 2) return true;

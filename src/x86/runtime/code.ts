@@ -4,7 +4,8 @@
  */
 import { decodeRun, hasRoom } from './decode';
 import * as L from './layout';
-import { entryOf, fill, flushCodeTlb, flushWriteTlb, pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
+import { pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
+import { entryOf, fill, flushCodeTlb, flushWriteTlb } from './tlb';
 
 const NONE: u64 = 0xffffffffffffffff;
 

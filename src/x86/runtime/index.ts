@@ -6,6 +6,7 @@ export * from './softfloat';
 export * from './fma';
 export * from './packedfloat';
 export * from './mmu';
+export * from './tlb';
 export * from './code';
 export * from './decode';
 export * from './flags';

@@ -3,7 +3,8 @@
  * nothing has changed then. SDM vol. 2, IRET/IRETD/IRETQ.
  */
 import * as L from './layout';
-import { hostForRead, selectTlb } from './mmu';
+import { hostForRead } from './mmu';
+import { selectTlb } from './tlb';
 
 const CS = 1;
 const SS = 2;

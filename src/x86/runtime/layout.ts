@@ -115,8 +115,6 @@ export const DIRTY_MAP = 0x8a18;
 export const ARENA_NEXT = 0x8a1c;
 /** First free code page, a linked list through CP_RUNS. */
 export const CODE_FREE = 0x8a20;
-/** Entries of TLB_LOG in use. */
-export const TLB_LOG_COUNT = 0x8a24;
 /** Counters, for people. */
 export const COUNT_TLB_MISSES = 0x8a28;
 export const COUNT_INVALIDATIONS = 0x8a30;
@@ -137,6 +135,8 @@ export const HEAT_PERIOD = 0x8a88;
 /** While some RAM is still to come from a saved state, RAM_LOW and RAM_HIGH are 0, and these have what they would be; else 0. */
 export const ABSENT_LOW = 0x8ac0;
 export const ABSENT_HIGH = 0x8ac8;
+/** What is known of the kernel's part of the TLBs and of each space: 12 bytes, see tlb.ts. */
+export const TLB_STATES = 0x40000;
 export const DROPPED = 0x41000; // 1024 entries
 export const DROPPED_SIZE = 1024;
 /** Guest time in a stretch of execution, as f64: nanoseconds = base + floor((executed - start) * rate). */
@@ -160,17 +160,6 @@ export const X_VERSION = 8;
 
 /** Images of processor state that cross a page are put together here. */
 export const STAGE = 0x9000; // 1 KiB
-
-// TLBs: four sets (kernel, user, kernel with AC set, user with alignment checks), each with read, write and code tables of 1024 16-byte entries.
-export const TLB = 0x10000;
-export const TLB_ENTRIES = 1024;
-export const TLB_TABLE_BYTES = 0x4000;
-export const TLB_SET_BYTES = 0xc000;
-export const TLB_SETS = 4;
-export const TLB_END = 0x40000;
-/** Addresses of non-global entries filled since the last flush of those. */
-export const TLB_LOG = 0xc000;
-export const TLB_LOG_SIZE = 2048;
 
 /** One i32 per RAM page in host order: address of its code page, or 0. */
 export const CODE_PAGES = 0x50000;
@@ -201,8 +190,25 @@ export const DECODE_HANDLERS = 0x67a0000;
 export const DECODE_PAIRS = 0x67e0000;
 export const DECODE_END = 0x6800000;
 
+/**
+ * TLBs, of 1024 16-byte entries: sets, each of a read, a write and a code table. Two sets are the kernel's (with AC clear and set), and
+ * spaces have two each (user, user with alignment checks).
+ */
+export const TLB = 0x6800000;
+/** As many as Linux keeps PCIDs in use. */
+export const TLB_SPACES = 6;
+export const TLB_PART_BYTES = 0x18000;
+export const TLB_SET_BYTES = 0xc000;
+export const TLB_TABLE_BYTES = 0x4000;
+export const TLB_ENTRIES = 1024;
+export const TLB_END = 0x68a8000; // TLB + (1 + TLB_SPACES) * TLB_PART_BYTES
+/** Addresses of non-global entries filled since the last flush of those: the kernel's, and each space's. */
+export const TLB_LOGS = 0x68b0000;
+export const TLB_LOG_SIZE = 2048;
+export const TLB_LOGS_END = 0x68be000;
+
 /** Guest RAM starts here. */
-export const RAM = 0x6800000;
+export const RAM = 0x68c0000;
 
 /** First handler number and number of seconds of the two groups of pairs. */
 export const PAIR_GROUPS = 0x8aa0; // 4 * 4 bytes

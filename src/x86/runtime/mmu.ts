@@ -1,12 +1,10 @@
 /**
- * Address translation: page walks, the TLBs, and the slow paths of memory access (page crossing, MMIO, pages that hold
- * decoded code). SDM vol. 3, chapter 4.
- *
- * A TLB entry is 16 bytes: linear page (u64), host address minus linear address (u32), flags (bit 0: global, bit 1: a
- * piece of a page larger than 4 KiB).
+ * Address translation: page walks, and the slow paths of memory access (page crossing, MMIO, pages that hold decoded
+ * code). SDM vol. 3, chapter 4.
  */
 import * as L from './layout';
 import { codeWritten } from './code';
+import { checksAlignment, describePage, entryOf, fill } from './tlb';
 
 // @ts-ignore: decorator
 @external("host", "mmioRead")
@@ -46,7 +44,6 @@ export const FETCH = 16;
 export const IMPLICIT = 256;
 
 const CR0_WP = 1 << 16;
-const CR0_AM = 1 << 18;
 const CR0_PG = 1 << 31;
 const CR4_PSE = 1 << 4;
 const CR4_PAE = 1 << 5;
@@ -98,19 +95,17 @@ function pageFault(va: u64, error: u32): u64 {
   return NONE;
 }
 
-/** Set by `walk`: whether the last page found was global, and whether it is larger than 4 KiB. */
-let walkedGlobal: bool = false;
-let walkedLarge: bool = false;
-
 /**
  * Guest-physical address of a linear one, for an access described by WRITE, USER, FETCH and IMPLICIT. Sets accessed
  * and dirty bits. All ones when it faults: then the page fault is recorded, CR2 included.
  */
 export function walk(va: u64, access: u32): u64 {
   const cr0 = load<u32>(L.CR0);
-  walkedGlobal = true;
-  walkedLarge = false;
-  if (!(cr0 & CR0_PG)) return va & 0xffffffff;
+  if (!(cr0 & CR0_PG)) {
+    describePage(true, false);
+    return va & 0xffffffff;
+  }
+  let large = false;
   const cr4 = load<u32>(L.CR4);
   const efer = load<u32>(L.EFER);
   const nxe = (efer & EFER_NXE) != 0 && (cr4 & CR4_PAE) != 0;
@@ -157,7 +152,7 @@ export function walk(va: u64, access: u32): u64 {
       if (entry & 0x3fffe000) return pageFault(va, error | PRESENT | RSVD);
       leaf = host;
       a1 = 0;
-      walkedLarge = true;
+      large = true;
       page = (entry & 0x000fffffc0000000) | (va & 0x3ffff000);
     } else {
       table = entry & ADDRESS;
@@ -170,7 +165,7 @@ export function walk(va: u64, access: u32): u64 {
       if (entry & PS) {
         if (entry & 0x1fe000) return pageFault(va, error | PRESENT | RSVD);
         leaf = host;
-        walkedLarge = true;
+        large = true;
         page = (entry & 0x000fffffffe00000) | (va & 0x1ff000);
       } else {
         a2 = host;
@@ -193,7 +188,7 @@ export function walk(va: u64, access: u32): u64 {
     if (entry & PS && cr4 & CR4_PSE) {
       if (entry & 0x200000) return pageFault(va, error | PRESENT | RSVD);
       leaf = host;
-      walkedLarge = true;
+      large = true;
       page = (entry & 0xffc00000) | ((entry & 0x1fe000) << 19) | (va & 0x3ff000); // PSE-36
     } else {
       a2 = host;
@@ -225,7 +220,7 @@ export function walk(va: u64, access: u32): u64 {
   if (a1) setBits(a1, A, wide);
   if (a2) setBits(a2, A, wide);
   setBits(leaf, access & WRITE ? A | D : A, wide);
-  walkedGlobal = (entry & G) != 0 && (cr4 & CR4_PGE) != 0;
+  describePage((entry & G) != 0 && (cr4 & CR4_PGE) != 0, large);
   return page | (va & 0xfff);
 }
 
@@ -236,109 +231,6 @@ function setBits(host: u32, bits: u64, wide: bool): void {
   if (wide) store<u64>(host, entry | bits);
   else store<u32>(host, <u32>(entry | bits));
   markDirty(host);
-}
-
-// TLB
-
-// @ts-ignore: decorator
-@inline
-export function entryOf(table: u32, va: u64): u32 {
-  return table + ((<u32>(va >> 8)) & ((L.TLB_ENTRIES - 1) << 4));
-}
-
-/** Marks by gigabyte of linear addresses, hashed: non-zero when a piece of a large page there has been entered. */
-const LARGE_MARKS: u32 = 1024;
-const largeMarks = memory.data(1024);
-
-// @ts-ignore: decorator
-@inline
-function largeMark(va: u64): u32 {
-  return <u32>largeMarks + (<u32>(va >> 30) & (LARGE_MARKS - 1));
-}
-
-/** Enters a translation; `value` is what the table holds: host minus linear address, or a code page. */
-export function fill(table: u32, va: u64, value: u32): void {
-  const entry = entryOf(table, va);
-  store<u64>(entry, va & ~0xfff);
-  store<u32>(entry, value, 8);
-  store<u32>(entry, (walkedGlobal ? 1 : 0) | (walkedLarge ? 2 : 0), 12);
-  if (walkedLarge) store<u8>(largeMark(va), 1);
-  if (!walkedGlobal) {
-    const count = load<u32>(L.TLB_LOG_COUNT);
-    if (count < <u32>L.TLB_LOG_SIZE) store<u32>(L.TLB_LOG + (count << 2), entry);
-    store<u32>(L.TLB_LOG_COUNT, count + 1);
-  }
-}
-
-/** No linear page matches an entry of all ones, but for the last entry's: that one gets another. */
-function clearTable(table: u32): void {
-  memory.fill(table, 0xff, L.TLB_TABLE_BYTES);
-  store<u64>(table + L.TLB_TABLE_BYTES - 16, 0);
-}
-
-export function flushTlb(): void {
-  for (let table: u32 = L.TLB; table < <u32>L.TLB_END; table += L.TLB_TABLE_BYTES) clearTable(table);
-  store<u32>(L.TLB_LOG_COUNT, 0);
-  memory.fill(<u32>largeMarks, 0, LARGE_MARKS);
-}
-
-// @ts-ignore: decorator
-@inline
-function dropEntry(entry: u32): void {
-  // A page number that belongs to another entry matches nothing here.
-  store<u64>(entry, (entry & ((L.TLB_ENTRIES - 1) << 4)) == 0 ? 0x1000 : 0);
-}
-
-export function flushTlbNonGlobal(): void {
-  const count = load<u32>(L.TLB_LOG_COUNT);
-  if (count > <u32>L.TLB_LOG_SIZE) {
-    for (let entry: u32 = L.TLB; entry < <u32>L.TLB_END; entry += 16) {
-      if (!(load<u32>(entry, 12) & 1)) dropEntry(entry);
-    }
-  } else {
-    for (let i: u32 = 0; i < count; i++) {
-      const entry = load<u32>(L.TLB_LOG + (i << 2));
-      if (!(load<u32>(entry, 12) & 1)) dropEntry(entry);
-    }
-  }
-  store<u32>(L.TLB_LOG_COUNT, 0);
-}
-
-/** Drops every piece of a large page in a linear address's gigabyte. */
-function flushLarge(va: u64): void {
-  for (let entry: u32 = L.TLB; entry < <u32>L.TLB_END; entry += 16) {
-    if (load<u32>(entry, 12) & 2 && (load<u64>(entry) ^ va) >> 30 == 0) dropEntry(entry);
-  }
-  store<u8>(largeMark(va), 0);
-}
-
-/** INVLPG: drops a linear page from every table, global or not, all of it when it is a large one. */
-export function flushPage(va: u64): void {
-  if (load<u8>(largeMark(va))) flushLarge(va);
-  for (let table: u32 = L.TLB; table < <u32>L.TLB_END; table += L.TLB_TABLE_BYTES) {
-    const entry = entryOf(table, va);
-    if (load<u64>(entry) == (va & ~0xfff)) dropEntry(entry);
-  }
-}
-
-/** Forgets which pages may be written: after a page got its first code. */
-export function flushWriteTlb(): void {
-  for (let set: u32 = 0; set < <u32>L.TLB_SETS; set++) clearTable(L.TLB + set * L.TLB_SET_BYTES + L.TLB_TABLE_BYTES);
-}
-
-export function flushCodeTlb(): void {
-  for (let set: u32 = 0; set < <u32>L.TLB_SETS; set++) clearTable(L.TLB + set * L.TLB_SET_BYTES + 2 * L.TLB_TABLE_BYTES);
-}
-
-/** Makes the tables of the current privilege the active ones. Call when CPL, RFLAGS.AC or CR4.SMAP changed. */
-export function selectTlb(): void {
-  const user = load<u32>(L.CPL) == 3;
-  const open = (load<u32>(L.RFLAGS) & RFLAGS_AC) != 0 && (load<u32>(L.CR4) & CR4_SMAP) != 0;
-  const aligned = user && (load<u32>(L.RFLAGS) & RFLAGS_AC) != 0 && (load<u32>(L.CR0) & CR0_AM) != 0;
-  const base: u32 = L.TLB + (aligned ? 3 : user ? 1 : open ? 2 : 0) * L.TLB_SET_BYTES;
-  store<u32>(L.TLB_READ, base);
-  store<u32>(L.TLB_WRITE, base + L.TLB_TABLE_BYTES);
-  store<u32>(L.TLB_CODE, base + 2 * L.TLB_TABLE_BYTES);
 }
 
 // Slow paths
@@ -360,13 +252,6 @@ function addressFault(segment: u32): u32 {
 @inline
 function privilege(): u32 {
   return load<u32>(L.CPL) == 3 ? USER : 0;
-}
-
-/** Alignment checks are on: then data never enters the TLB, so that every access comes by here. SDM vol. 3, 6.15, #AC. */
-// @ts-ignore: decorator
-@inline
-function checksAlignment(): bool {
-  return load<u32>(L.TLB_READ) == L.TLB + 3 * L.TLB_SET_BYTES;
 }
 
 /** Operands of 2, 4, 8 and 16 bytes must lie at multiples of their size, those of 10 at multiples of 8, of 32 at ones of 16. */

@@ -16,6 +16,8 @@ const CR4_PCIDE = 1 << 17;
 const PDPTE_CR0 = CR0_PG | CR0_CD | CR0_NW;
 const PDPTE_CR4 = 0x10_00b0;
 const DR7_GD = 1 << 13;
+/** In a value for CR3: translations of its PCID stay. SDM vol. 3, 4.10.4.1. */
+const KEEP = 1n << 63n;
 
 /** CR4 bits that the features of the model allow. */
 function cr4Allowed(cpu: Cpu): number {
@@ -65,14 +67,12 @@ function writeCr3(cpu: Cpu, value: bigint): boolean {
   const { state } = cpu;
   const pcide = (state.u32(L.CR4) & CR4_PCIDE) !== 0;
   if (cpu.longModeActive) {
-    if (pcide) value &= ~(1n << 63n); // "do not flush" is a permission that we do not use
-    if (value >> 40n) return cpu.fault(GP, 0);
+    if ((pcide ? value & ~KEEP : value) >> 40n) return cpu.fault(GP, 0);
   } else {
     value &= 0xffffffffn;
     if (state.u32(L.CR4) & CR4_PAE && state.u32(L.CR0) & CR0_PG && !loadPdptes(cpu, value)) return false;
   }
-  state.setU64(L.CR3, value);
-  cpu.engine.runtime.flushTlbNonGlobal();
+  cpu.engine.runtime.loadCr3(value);
   return true;
 }
 
@@ -231,7 +231,7 @@ const invalidatePage: Routine = (cpu, i) => {
   return true;
 };
 
-/** Types 0 to 3; each may drop more than it was asked for, and ours do. */
+/** Types 0 to 3; each may drop more than it was asked for, and type 0 does. */
 const invalidatePcid: Routine = (cpu, i) => {
   if (!privileged(cpu)) return false;
   const { state, engine } = cpu;
@@ -244,8 +244,9 @@ const invalidatePcid: Routine = (cpu, i) => {
   if (type === 0n) {
     if (BigInt.asUintN(64, BigInt.asIntN(48, linear)) !== linear) return cpu.fault(GP, 0);
     engine.runtime.flushPage(linear);
-  } else if (type === 2n) engine.runtime.flushTlb();
-  else engine.runtime.flushTlbNonGlobal();
+  } else if (type === 1n) engine.runtime.flushPcid(Number(pcid));
+  else if (type === 2n) engine.runtime.flushTlb();
+  else engine.runtime.flushAllNonGlobal();
   return true;
 };
 

@@ -134,8 +134,7 @@ export function switchTask(cpu: Cpu, selector: number, tss: Descriptor, how: Tas
   let mapped = true;
   if (task.layout === TSS_32 && state.u32(L.CR0) & CR0_PG) {
     if (state.u32(L.CR4) & CR4_PAE) mapped = loadPdptes(cpu, BigInt(task.cr3));
-    state.setU64(L.CR3, BigInt(task.cr3));
-    cpu.engine.runtime.flushTlbNonGlobal();
+    cpu.engine.runtime.loadCr3(BigInt(task.cr3));
   }
   const wide = task.layout === TSS_32;
   cpu.rflags = (wide ? task.flags : task.flags & 0xffff) | (nested ? NT : 0);
