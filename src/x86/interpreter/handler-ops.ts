@@ -188,7 +188,7 @@ export class HandlerOps extends Ops {
   }
 
   faultRecorded(): void {
-    this.#tail('exit', this.b.i32(L.EXIT_FAULT));
+    this.#tail('faulted');
   }
 
   jumpRelative(): void {

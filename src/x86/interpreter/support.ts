@@ -25,6 +25,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   refind: { params: ['i64'], results: ['i32'] },
   crossing: { params: ['i32'], results: ['i32'] },
   interruptReturn: { params: [], results: ['i32'] },
+  deliverPageFault: { params: ['i64'], results: ['i32'] },
   timeStamp: { params: ['i32'], results: ['i64'] },
   legacyTarget: { params: ['i64', 'i32'], results: ['i64'] },
   addressMask: { params: ['i32'], results: ['i64'] },
@@ -201,6 +202,14 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     const target = lookUp(b, address);
     b.if(b.op('i32.eqz', target), () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LOOKUP)));
     land(b, target, after(b, record));
+  });
+
+  /** Delivers the fault of a record's instruction that has been recorded. That counts as an instruction. */
+  define('faulted', HANDLER, (b) => {
+    const [record] = b.params as [Node];
+    const address = b.op('i64.add', pageBase(b), b.load('i64.load16_u', record, L.R_OFFSET));
+    b.if(b.op('i32.eqz', b.call(callees['deliverPageFault']!, address)), () => b.returnCall(exit, record, b.i32(L.EXIT_FAULT)));
+    b.returnCall(callees['jumpTo']!, record, b.load('i64.load', zero(b), L.TRANSFER));
   });
 
   /** A relative jump: by its link when its target is in this page and known, else by lookup. */

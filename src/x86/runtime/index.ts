@@ -12,6 +12,7 @@ export * from './decode';
 export * from './flags';
 export * from './address';
 export * from './bulk';
+export * from './deliver';
 export * from './divide';
 export * from './iret';
 export * from './aes';
