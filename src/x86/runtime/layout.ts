@@ -1,157 +1,164 @@
 /**
  * Where everything lies in the engine's part of the linear memory. Read by TypeScript (code generation, state
  * access) and by AssemblyScript (the runtime) alike, so it holds nothing but integer constants.
+ *
+ * Up to RAM it is a map: addresses in hexadecimal, each with its size in bytes behind it (`// 16 * u64`) or an end of its own
+ * (NAME_END). What follows from others says how (`// = TLB_ENTRIES * 16`). test/style/layout.test.ts holds it to that.
  */
 
 // 0x0400 to 0x7fff: constant tables of the runtime.
 
 /** The vCPU's state. Register operands in decoded instructions are these addresses, as 16-bit numbers. */
-export const STATE = 0x8000;
+export const STATE = 0x8000; // = GPR
 
-/** rax rcx rdx rbx rsp rbp rsi rdi r8…r15, 8 bytes each. */
-export const GPR = 0x8000;
+/** rax rcx rdx rbx rsp rbp rsi rdi r8…r15. */
+export const GPR = 0x8000; // 16 * u64
 /** Always 0: the base or index of an address that has none. */
-export const ZERO = 0x8080;
+export const ZERO = 0x8080; // u64
 /** Linear address of the page that the current instruction starts in. */
-export const PAGE_BASE = 0x8088;
+export const PAGE_BASE = 0x8088; // u64
 /** The last flag-setting result, sign-extended; with FLAG_AUX it gives the arithmetic flags: see flags.ts. */
-export const FLAG_RES = 0x8090;
-export const FLAG_AUX = 0x8098;
+export const FLAG_RES = 0x8090; // u64
+export const FLAG_AUX = 0x8098; // u32
 /** RFLAGS without the arithmetic flags. */
-export const RFLAGS = 0x809c;
+export const RFLAGS = 0x809c; // u32
 /** Next RIP (as a linear address: CS base included); valid outside of handlers only. */
-export const NEXT = 0x80a0;
+export const NEXT = 0x80a0; // u64
 /** Record address at which the budget would be used up if execution went straight on. */
-export const DEADLINE = 0x80a8;
+export const DEADLINE = 0x80a8; // u32
 /** Record at which handlers were left. */
-export const EXIT_RECORD = 0x80ac;
-export const TLB_READ = 0x80b0;
-export const TLB_WRITE = 0x80b4;
-export const TLB_CODE = 0x80b8;
-export const CPL = 0x80bc;
+export const EXIT_RECORD = 0x80ac; // u32
+export const TLB_READ = 0x80b0; // u32
+export const TLB_WRITE = 0x80b4; // u32
+export const TLB_CODE = 0x80b8; // u32
+export const CPL = 0x80bc; // u32
 /** Non-zero when something waits for an instruction boundary with IF set: see PENDING_* in vcpu. */
-export const PENDING = 0x80c0;
-export const FAULT_VECTOR = 0x80c4;
-export const FAULT_ERROR = 0x80c8;
+export const PENDING = 0x80c0; // u32
+export const FAULT_VECTOR = 0x80c4; // u32
+export const FAULT_ERROR = 0x80c8; // u32
 /** Where the write bounced through BOUNCE has to go: set by translateWrite, used by commit. */
-export const BOUNCE_VA = 0x80d0;
-export const BOUNCE_SIZE = 0x80d8;
-export const CR0 = 0x80e0;
-export const CR2 = 0x80e8;
-export const CR3 = 0x80f0;
-export const CR4 = 0x80f8;
-export const EFER = 0x8100;
+export const BOUNCE_VA = 0x80d0; // u64
+export const BOUNCE_SIZE = 0x80d8; // u16
+export const CR0 = 0x80e0; // u64
+export const CR2 = 0x80e8; // u64
+export const CR3 = 0x80f0; // u64
+export const CR4 = 0x80f8; // u64
+export const EFER = 0x8100; // u64
 /** 0: 16-bit code, 1: 32-bit, 2: 64-bit. */
-export const CODE_MODE = 0x8108;
+export const CODE_MODE = 0x8108; // u32
 /** Mask of the stack pointer's width when not in 64-bit mode (0xffff or 0xffffffff). */
-export const STACK_MASK = 0x810c;
+export const STACK_MASK = 0x810c; // u32
 /** Non-zero bits forbid x87 (1), MMX/SSE (2), AVX (4): #NM or #UD is found out then. */
-export const FPU_TRAP = 0x8110;
-export const DR7 = 0x8114;
-export const DR = 0x8118; // DR0..DR3, DR6: 5 * 8
-export const SEG_BASE = 0x8140; // es cs ss ds fs gs ldtr tr, 8 bytes each
-export const SEG_LIMIT = 0x8180; // 4 bytes each
-export const SEG_ATTR = 0x81a0;
-export const SEG_SELECTOR = 0x81c0;
-export const GDTR_BASE = 0x81e0;
-export const GDTR_LIMIT = 0x81e8;
-export const IDTR_BASE = 0x81f0;
-export const IDTR_LIMIT = 0x81f8;
-export const STAR = 0x8200;
-export const LSTAR = 0x8208;
-export const CSTAR = 0x8210;
-export const SFMASK = 0x8218;
-export const KERNEL_GS_BASE = 0x8220;
-export const SYSENTER_CS = 0x8228;
-export const SYSENTER_ESP = 0x8230;
-export const SYSENTER_EIP = 0x8238;
-export const PAT = 0x8240;
-export const TSC_AUX = 0x8248;
-export const TSC_OFFSET = 0x8250;
-export const XCR0 = 0x8258;
-export const CR8 = 0x8260;
-export const XSS = 0x8268;
+export const FPU_TRAP = 0x8110; // u32
+export const DR7 = 0x8114; // u32
+export const DR = 0x8118; // 5 * u64: DR0..DR3, DR6
+export const SEG_BASE = 0x8140; // 8 * u64: es cs ss ds fs gs ldtr tr
+export const SEG_LIMIT = 0x8180; // 8 * u32
+export const SEG_ATTR = 0x81a0; // 8 * u32
+export const SEG_SELECTOR = 0x81c0; // 8 * u32
+export const GDTR_BASE = 0x81e0; // u64
+export const GDTR_LIMIT = 0x81e8; // u32
+export const IDTR_BASE = 0x81f0; // u64
+export const IDTR_LIMIT = 0x81f8; // u32
+export const STAR = 0x8200; // u64
+export const LSTAR = 0x8208; // u64
+export const CSTAR = 0x8210; // u64
+export const SFMASK = 0x8218; // u64
+export const KERNEL_GS_BASE = 0x8220; // u64
+export const SYSENTER_CS = 0x8228; // u64
+export const SYSENTER_ESP = 0x8230; // u64
+export const SYSENTER_EIP = 0x8238; // u64
+export const PAT = 0x8240; // u64
+export const TSC_AUX = 0x8248; // u64
+export const TSC_OFFSET = 0x8250; // u64
+export const XCR0 = 0x8258; // u64
+export const CR8 = 0x8260; // u64
+export const XSS = 0x8268; // u64
 /** Where the guest wants KVM's clock structures. */
-export const KVM_WALL = 0x8270;
-export const KVM_TIME = 0x8278;
+export const KVM_WALL = 0x8270; // u64
+export const KVM_TIME = 0x8278; // u64
 
 /** x87: control, status (without TOP), tag (one bit a register: 1 = valid), TOP, last opcode and pointers. */
-export const FCW = 0x8280;
-export const FSW = 0x8284;
-export const FTAG = 0x8288;
-export const FTOP = 0x828c;
-export const FOP = 0x8290;
-export const FIP = 0x8298;
-export const FDP = 0x82a0;
-export const MXCSR = 0x82a8;
+export const FCW = 0x8280; // u32
+export const FSW = 0x8284; // u32
+export const FTAG = 0x8288; // u32
+export const FTOP = 0x828c; // u32
+export const FOP = 0x8290; // u32
+export const FIP = 0x8298; // u64
+export const FDP = 0x82a0; // u64
+export const MXCSR = 0x82a8; // u32
 /** Unmasked SSE exceptions raised since the caller last cleared it (flag bits as in MXCSR); non-zero means #XM. */
-export const SSE_FAULT = 0x82ac;
+export const SSE_FAULT = 0x82ac; // u32
 /** Which of DR0…DR3 the instruction has accessed, one bit each. */
-export const WATCH_HITS = 0x82b0;
+export const WATCH_HITS = 0x82b0; // u32
 /** NMIs are held off until IRET. */
-export const NMI_BLOCKED = 0x82b4;
-/** PAE paging: the four page-directory-pointer entries, as loaded with CR3. 8 bytes each. */
-export const PDPTES = 0x82c0;
+export const NMI_BLOCKED = 0x82b4; // u32
+/** PAE paging: the four page-directory-pointer entries, as loaded with CR3. */
+export const PDPTES = 0x82c0; // 4 * u64
 /** IA32_SPEC_CTRL */
-export const SPEC_CTRL = 0x82e0;
-/** R0…R7, 16 bytes each: significand at 0, sign and exponent at 8. MMX registers are the significands. */
-export const X87 = 0x8300;
-/** YMM0…YMM15, 32 bytes each. */
-export const YMM = 0x8400;
+export const SPEC_CTRL = 0x82e0; // u64
+/** R0…R7: significand at 0, sign and exponent at 8. MMX registers are the significands. */
+export const X87 = 0x8300; // 8 * 16
+/** YMM0…YMM15. */
+export const YMM = 0x8400; // 16 * 32
 
 /** Page-crossing and MMIO accesses go through here. Lies below every guest byte: `host < BOUNCE_END` tells. */
 export const BOUNCE = 0x8700;
 export const BOUNCE_END = 0x8800;
-/** Temporaries for calls into the runtime: 16 slots of 32 bytes. */
-export const SCRATCH = 0x8800;
+/** Temporaries for calls into the runtime, in slots. */
+export const SCRATCH = 0x8800; // 16 * 32
 
 /** Guest-physical address of the bounced write's second part, on the next page. */
-export const BOUNCE_PA2 = 0x8a00;
+export const BOUNCE_PA2 = 0x8a00; // u64
 /** What the memory is like: set once. RAM below and above 4 GiB in bytes, address of the dirty map. */
-export const RAM_LOW = 0x8a08;
-export const RAM_HIGH = 0x8a10;
-export const DIRTY_MAP = 0x8a18;
+export const RAM_LOW = 0x8a08; // u64
+export const RAM_HIGH = 0x8a10; // u64
+export const DIRTY_MAP = 0x8a18; // u32
 /** Where the next code page or run goes. */
-export const ARENA_NEXT = 0x8a1c;
+export const ARENA_NEXT = 0x8a1c; // u32
 /** First free code page, a linked list through CP_RUNS. */
-export const CODE_FREE = 0x8a20;
+export const CODE_FREE = 0x8a20; // u32
 /** Counters, for people. */
-export const COUNT_TLB_MISSES = 0x8a28;
-export const COUNT_INVALIDATIONS = 0x8a30;
+export const COUNT_TLB_MISSES = 0x8a28; // u64
+export const COUNT_INVALIDATIONS = 0x8a30; // u64
 /** Versions given to code pages so far. */
-export const CODE_VERSION = 0x8a38;
+export const CODE_VERSION = 0x8a38; // u32
 /** Jumps to a record in a period before EXIT_HOT, below 2^16; 0: never. */
-export const HOT = 0x8a3c;
+export const HOT = 0x8a3c; // u32
 /** RAM pages (numbers in host order) whose code has been dropped since the compiler last looked; the count may exceed the list. */
-export const DROPPED_COUNT = 0x8a60;
+export const DROPPED_COUNT = 0x8a60; // u32
 /** 32 times the instructions that compiled code has executed. */
-export const COUNT_COMPILED = 0x8a68;
+export const COUNT_COMPILED = 0x8a68; // u64
 /** Flags on their way from one stretch of compiled code to the next: LAZY_*, and its two values. Elsewhere LAZY_MEMORY. */
-export const LAZY_KIND = 0x8a70;
-export const LAZY_A = 0x8a78;
-export const LAZY_B = 0x8a80;
+export const LAZY_KIND = 0x8a70; // u32
+export const LAZY_A = 0x8a78; // u64
+export const LAZY_B = 0x8a80; // u64
 /** The present period of counting jumps, from bit 16 on, as in notes; bit 31 is clear. */
-export const HEAT_PERIOD = 0x8a88;
+export const HEAT_PERIOD = 0x8a88; // u32
+/** Instructions decoded so far. */
+export const COUNT_DECODED = 0x8a90; // u64
+/** First handler number and number of seconds of the two groups of pairs. */
+export const PAIR_GROUPS = 0x8aa0; // 4 * u32
 /** While some RAM is still to come from a saved state, RAM_LOW and RAM_HIGH are 0, and these have what they would be; else 0. */
-export const ABSENT_LOW = 0x8ac0;
-export const ABSENT_HIGH = 0x8ac8;
+export const ABSENT_LOW = 0x8ac0; // u64
+export const ABSENT_HIGH = 0x8ac8; // u64
 /** What is known of the kernel's part of the TLBs and of each space: 12 bytes, see tlb.ts. */
-export const TLB_STATES = 0x40000;
-export const DROPPED = 0x41000; // 1024 entries
+export const TLB_STATES = 0x40000; // 12 + TLB_SPACES * 12
+export const DROPPED = 0x41000; // DROPPED_SIZE * u32
 export const DROPPED_SIZE = 1024;
 /** Guest time in a stretch of execution, as f64: nanoseconds = base + floor((executed - start) * rate). */
-export const TIME_BASE = 0x8a40;
-export const TIME_START = 0x8a48;
-export const TIME_RATE = 0x8a50;
+export const TIME_BASE = 0x8a40; // f64
+export const TIME_START = 0x8a48; // f64
+export const TIME_RATE = 0x8a50; // f64
 /** Instructions executed (f64) when the deadline is reached. */
-export const TIME_AT_DEADLINE = 0x8a58;
+export const TIME_AT_DEADLINE = 0x8a58; // f64
 /** Where TypeScript and the runtime hand each other bytes. */
-export const TRANSFER = 0x8c00; // 1 KiB
+export const TRANSFER = 0x8c00; // 1024
 /**
  * Instructions that cross into another page, by the address of the record where they begin: a head (that record, the
  * other page's code page and its version), the decoded instruction, and an end.
  */
-export const CROSSING = 0x42000;
+export const CROSSING = 0x42000; // CROSSINGS * CROSSING_BYTES
 export const CROSSING_BYTES = 96;
 export const CROSSINGS = 512;
 export const X_RECORD = 0;
@@ -159,7 +166,7 @@ export const X_PAGE = 4;
 export const X_VERSION = 8;
 
 /** Images of processor state that cross a page are put together here. */
-export const STAGE = 0x9000; // 1 KiB
+export const STAGE = 0x9000; // 1024
 
 /** One i32 per RAM page in host order: address of its code page, or 0. */
 export const CODE_PAGES = 0x50000;
@@ -175,20 +182,18 @@ export const ARENA_END = 0x5c80000;
  * the handler that interprets it in the low half.
  */
 export const NOTES = 0x5c80000;
-export const NOTES_BASE = 0x5bf6000; // NOTES - ARENA / 8
-export const NOTES_END = 0x6786000;
-export const NOTE_ENTRY = 0x80000000;
+export const NOTES_BASE = 0x5bf6000; // = NOTES - ARENA / 8
+export const NOTES_END = 0x6786000; // = NOTES_BASE + ARENA_END / 8
 
 /**
  * What the decoder knows, written by decode-tables.ts. An index for each opcode of each map, legacy maps first: u16 number of its first
  * candidate, u16 how many. Candidates: C_*. Handler numbers by shape, see variants.ts.
  */
-export const DECODE_INDEX = 0x6786000; // 2 * 4 * 256 entries
-export const DECODE_CANDIDATES = 0x6788000;
-export const DECODE_HANDLERS = 0x67a0000;
+export const DECODE_INDEX = 0x6786000; // 2 * 4 * 256 * 2 * u16
+export const DECODE_CANDIDATES = 0x6788000; // 3072 * CANDIDATE_BYTES
+export const DECODE_HANDLERS = 0x67a0000; // 131072 * u16
 /** Four bytes by handler number, about the pairs that share a handler: see fusion.ts. */
-export const DECODE_PAIRS = 0x67e0000;
-export const DECODE_END = 0x6800000;
+export const DECODE_PAIRS = 0x67e0000; // H_COMPILED * u32
 
 /**
  * TLBs, of 1024 16-byte entries: sets, each of a read, a write and a code table. Two sets are the kernel's (with AC clear and set), and
@@ -197,23 +202,21 @@ export const DECODE_END = 0x6800000;
 export const TLB = 0x6800000;
 /** As many as Linux keeps PCIDs in use. */
 export const TLB_SPACES = 6;
-export const TLB_PART_BYTES = 0x18000;
-export const TLB_SET_BYTES = 0xc000;
-export const TLB_TABLE_BYTES = 0x4000;
+export const TLB_PART_BYTES = 0x18000; // = 2 * TLB_SET_BYTES
+export const TLB_SET_BYTES = 0xc000; // = 3 * TLB_TABLE_BYTES
+export const TLB_TABLE_BYTES = 0x4000; // = TLB_ENTRIES * 16
 export const TLB_ENTRIES = 1024;
-export const TLB_END = 0x68a8000; // TLB + (1 + TLB_SPACES) * TLB_PART_BYTES
+export const TLB_END = 0x68a8000; // = TLB + TLB_PART_BYTES + TLB_SPACES * TLB_PART_BYTES
 /** Addresses of non-global entries filled since the last flush of those: the kernel's, and each space's. */
 export const TLB_LOGS = 0x68b0000;
 export const TLB_LOG_SIZE = 2048;
-export const TLB_LOGS_END = 0x68be000;
+export const TLB_LOGS_END = 0x68be000; // = TLB_LOGS + TLB_LOG_SIZE * u32 + TLB_SPACES * TLB_LOG_SIZE * u32
 
 /** Guest RAM starts here. */
 export const RAM = 0x68c0000;
 
-/** First handler number and number of seconds of the two groups of pairs. */
-export const PAIR_GROUPS = 0x8aa0; // 4 * 4 bytes
-/** Instructions decoded so far. */
-export const COUNT_DECODED = 0x8a90;
+/** In a note: a region of compiled code begins at its record. */
+export const NOTE_ENTRY = 0x80000000;
 
 // A way to read an opcode. Ranges and orders are decode.ts's.
 export const CANDIDATE_BYTES = 32;
