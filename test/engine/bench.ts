@@ -1,7 +1,9 @@
 /** A processor on the bench: long mode over identity-mapped 4 KiB pages, an IDT whose gates lead where a test wants. */
+import { bareHost } from '../../src/machine/bare-host.ts';
 import { Bus } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
-import type { Accelerator, VCpuHost } from '../../src/machine/vcpu.ts';
+import { WaitingVectors } from '../../src/machine/testing/waiting-vectors.ts';
+import type { Accelerator } from '../../src/machine/vcpu.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 
 export const PAGE = 4096;
@@ -46,29 +48,14 @@ export class Bench {
   readonly pio = new Bus('pio');
   readonly mmio = new Bus('mmio');
   /** Vectors of external interrupts that wait to be acknowledged. */
-  readonly waiting: number[] = [];
+  readonly waiting = new WaitingVectors(() => this.cpu);
   #nextTable = TABLES + PAGE;
 
   constructor(accelerator: Accelerator) {
     this.memory = new Memory(RAM, accelerator.reservedBytes);
-    const host: VCpuHost = {
-      memory: this.memory,
-      pio: this.pio,
-      mmio: this.mmio,
-      acknowledge: () => {
-        const vector = this.waiting.shift() ?? -1;
-        this.cpu.setInterrupt(this.waiting.length > 0);
-        return vector;
-      },
-      time: { baseNs: 0, start: 0, rate: 1 },
-      epochMs: 0,
-      fpuError() {},
-      random: () => 0n,
-      cr8: 0n,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-    };
-    this.cpu = accelerator.createVCpu(host) as Cpu;
+    const { pio, mmio } = this;
+    const { acknowledge } = this.waiting;
+    this.cpu = accelerator.createVCpu(bareHost(this.memory, { pio, mmio, acknowledge })) as Cpu;
     this.#prepare();
   }
 
@@ -77,8 +64,7 @@ export class Bench {
     for (const bus of [this.pio, this.mmio]) for (const mapping of [...bus.mappings]) bus.unmap(mapping);
     this.memory.view(0, RAM)!.fill(0);
     this.memory.written(0, RAM);
-    this.waiting.length = 0;
-    this.cpu.setInterrupt(false);
+    this.waiting.clear();
     this.cpu.reset();
     this.#nextTable = TABLES + PAGE;
     this.#prepare();
@@ -211,7 +197,6 @@ export class Bench {
   }
 
   interrupt(vector: number): void {
-    this.waiting.push(vector);
-    this.cpu.setInterrupt(true);
+    this.waiting.raise(vector);
   }
 }

@@ -138,8 +138,7 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
     memory.view(0, image.length)!.set(image);
     memory.written(0, image.length);
     cpu.restore(pristine);
-    bench.waiting.length = 0;
-    cpu.setInterrupt(false);
+    bench.waiting.clear();
     cpu.setRegisters({ rflags: 0x202n });
     bench.load(code);
     const start = cpu.executed;

@@ -4,8 +4,9 @@
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Bus, type BusDevice } from '../../src/machine/bus.ts';
+import { bareHost } from '../../src/machine/bare-host.ts';
 import { Memory } from '../../src/machine/memory.ts';
-import type { Segment, SegmentName, VCpuHost } from '../../src/machine/vcpu.ts';
+import type { Segment, SegmentName } from '../../src/machine/vcpu.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import * as L from '../../src/x86/runtime/layout.ts';
 import { ACCELERATORS } from '../accelerators.ts';
@@ -227,22 +228,17 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
     const mmio = new Bus('mmio');
     pio.map(0, 0x10000, 'anything', anything);
     mmio.map(RAM, 0x1_0000_0000 - RAM, 'anything', anything);
-    const host: VCpuHost = {
-      memory,
+    const host = bareHost(memory, {
       pio,
       mmio,
       acknowledge: () => {
         cpu.setInterrupt(false);
         return random(4) === 0 ? -1 : random(256);
       },
-      time: { baseNs: 0, start: 0, rate: 1 },
-      epochMs: 0,
-      fpuError() {},
       random: () => oddNumber(random),
-      cr8: 0n,
       readMsr: (index) => (index & 1 ? undefined : BigInt(index)),
       writeMsr: (index) => (index & 1) === 0,
-    };
+    });
     cpu = accelerator.createVCpu(host) as Cpu;
   }, 300_000);
 

@@ -1,7 +1,7 @@
 /** Runs cases in our own processor, as native.ts runs them on the host's. */
-import { Bus } from '../../src/machine/bus.ts';
+import { bareHost } from '../../src/machine/bare-host.ts';
 import { Memory } from '../../src/machine/memory.ts';
-import type { Accelerator, Segment, VCpuHost } from '../../src/machine/vcpu.ts';
+import type { Accelerator, Segment } from '../../src/machine/vcpu.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import * as L from '../../src/x86/runtime/layout.ts';
 import { CS, DS, ES, FS, GS, SS } from '../../src/x86/state.ts';
@@ -56,20 +56,7 @@ export class EngineCpu {
 
   constructor(accelerator: Accelerator) {
     this.#memory = new Memory(RAM, accelerator.reservedBytes);
-    const host: VCpuHost = {
-      memory: this.#memory,
-      pio: new Bus('pio'),
-      mmio: new Bus('mmio'),
-      acknowledge: () => -1,
-      time: { baseNs: 0, start: 0, rate: 1 },
-      epochMs: 0,
-      fpuError() {},
-      random: () => 0n,
-      cr8: 0n,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-    };
-    this.#cpu = accelerator.createVCpu(host) as Cpu;
+    this.#cpu = accelerator.createVCpu(bareHost(this.#memory)) as Cpu;
     this.#state = this.#memory.data;
     buildGuest(this.#memory);
     const { tr, ldtr } = SEGMENTS;

@@ -1,14 +1,15 @@
 /** A processor's state moves between our processor and KVM, and loses nothing. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VmError } from '../../src/base/errors.ts';
-import { Bus } from '../../src/machine/bus.ts';
+import { bareHost } from '../../src/machine/bare-host.ts';
 import { Memory } from '../../src/machine/memory.ts';
 import { type ProcessorState, processorState } from '../../src/machine/processor-state.ts';
 import type { VCpu } from '../../src/machine/vcpu.ts';
 import { interpreter } from '../../src/x86/accelerator.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 import { KvmAccelerator } from '../../src/node/kvm/accelerator.ts';
-import { CODE, Guest, openKvm, type Kvm } from './guest.ts';
+import { Guest, openKvm, type Kvm } from './guest.ts';
+import { CODE } from './start.ts';
 
 const SECOND = 1e9;
 const MIB = 1 << 20;
@@ -25,19 +26,7 @@ afterAll(() => kvm?.accelerator.dispose());
 function ours(): { vcpu: VCpu; memory: Memory } {
   const accelerator = interpreter(runtime);
   const memory = new Memory(4 * MIB, accelerator.reservedBytes);
-  const vcpu = accelerator.createVCpu({
-    memory,
-    pio: new Bus('pio'),
-    mmio: new Bus('mmio'),
-    acknowledge: () => -1,
-    time: { baseNs: 0, start: 0, rate: 1 },
-    epochMs: 0,
-    fpuError() {},
-    random: () => 0n,
-    cr8: 0n,
-    readMsr: () => undefined,
-    writeMsr: () => false,
-  });
+  const vcpu = accelerator.createVCpu(bareHost(memory));
   return { vcpu, memory };
 }
 

@@ -1,19 +1,17 @@
 /** A bare vCPU on KVM with a little memory, for guests of a few bytes; and why there is none. */
 import { VmError } from '../../src/base/errors.ts';
-import { long64 } from '../../src/firmware/entry-state.ts';
 import { PAGE_TABLES } from '../../src/firmware/low-memory.ts';
+import { bareHost } from '../../src/machine/bare-host.ts';
 import { Bus } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
-import type { VCpuHost } from '../../src/machine/vcpu.ts';
+import { WaitingVectors } from '../../src/machine/testing/waiting-vectors.ts';
 import { KvmAccelerator } from '../../src/node/kvm/accelerator.ts';
 import { koffiNative } from '../../src/node/kvm/koffi.ts';
 import type { Native } from '../../src/node/kvm/native.ts';
 import type { KvmVCpu } from '../../src/node/kvm/vcpu.ts';
+import { StartedGuest } from './start.ts';
 
 const MIB = 1 << 20;
-/** Where guests' code goes: beyond what boot protocols use. */
-export const CODE = 0x10_0000;
-const STACK = 0x20_0000;
 const USER_PAGE = 4;
 const CODE_OR_DATA = 0x10;
 const DPL3 = 0x60;
@@ -35,56 +33,25 @@ export async function openKvm(): Promise<Kvm | undefined> {
   }
 }
 
-export class Guest {
+export class Guest extends StartedGuest {
   readonly memory: Memory;
   readonly pio = new Bus('pio');
   readonly mmio = new Bus('mmio');
   /** Vectors that wait, for `acknowledge`. */
-  readonly vectors: number[] = [];
+  readonly vectors = new WaitingVectors(() => this.vcpu);
   readonly vcpu: KvmVCpu;
 
   constructor({ accelerator }: { readonly accelerator: KvmAccelerator }) {
+    super();
     const memory = new Memory(4 * MIB, accelerator.reservedBytes);
     this.memory = memory;
     const { pio, mmio } = this;
-    const host: VCpuHost = {
-      memory,
-      pio,
-      mmio,
-      acknowledge: () => {
-        const vector = this.vectors.shift() ?? -1;
-        this.vcpu.setInterrupt(this.vectors.length > 0);
-        return vector;
-      },
-      time: { baseNs: 0, start: 0, rate: 1 },
-      epochMs: 0,
-      fpuError() {},
-      random: () => 0n,
-      cr8: 0n,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-    };
-    this.vcpu = accelerator.createVCpu(host);
+    const { acknowledge } = this.vectors;
+    this.vcpu = accelerator.createVCpu(bareHost(memory, { pio, mmio, acknowledge }));
   }
 
-  place(gpa: number, bytes: ArrayLike<number>): void {
-    this.memory.bytes.set(bytes, this.memory.hostOffset(gpa, bytes.length));
-  }
-
-  /** Real mode, code at 0x1000 with all segments at 0, interrupts off. */
-  startReal(code: ArrayLike<number>): void {
-    this.place(0x1000, code);
-    const { segments } = this.vcpu.registers();
-    const cs = { ...segments.cs, selector: 0, base: 0n };
-    this.vcpu.setRegisters({ segments: { ...segments, cs }, rip: 0x1000n, rflags: 2n });
-  }
-
-  /** 64-bit mode with the first 4 GiB mapped onto themselves. */
-  startLong(code: ArrayLike<number>): void {
-    const { loads, registers } = long64(CODE, { rsp: STACK });
-    for (const { gpa, data } of loads) this.place(gpa, data);
-    this.place(CODE, code);
-    this.vcpu.setRegisters(registers);
+  protected get started(): KvmVCpu {
+    return this.vcpu;
   }
 
   /** User mode of 64-bit mode, over the same addresses; it may use ports. */
@@ -104,7 +71,6 @@ export class Guest {
 
   /** Raises the interrupt input with this vector behind it. */
   interrupt(vector: number): void {
-    this.vectors.push(vector);
-    this.vcpu.setInterrupt(true);
+    this.vectors.raise(vector);
   }
 }

@@ -1,5 +1,5 @@
 /** Runs user-mode cases of test/isa in a guest on KVM: there they run on the host's processor, also where KVM emulates the kernel. */
-import { Bus } from '../../src/machine/bus.ts';
+import { bareHost } from '../../src/machine/bare-host.ts';
 import { Memory } from '../../src/machine/memory.ts';
 import { AVX_AT, type ProcessorState } from '../../src/machine/processor-state.ts';
 import { NO_EVENT } from '../../src/machine/processor-state.ts';
@@ -28,19 +28,7 @@ export class UserCpu {
     const memory = new Memory(2 << 20, accelerator.reservedBytes);
     this.#memory = memory;
     buildGuest(memory);
-    this.vcpu = accelerator.createVCpu({
-      memory,
-      pio: new Bus('pio'),
-      mmio: new Bus('mmio'),
-      acknowledge: () => -1,
-      time: { baseNs: 0, start: 0, rate: 1 },
-      epochMs: 0,
-      fpuError() {},
-      random: () => 0n,
-      cr8: 0n,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-    });
+    this.vcpu = accelerator.createVCpu(bareHost(memory));
     const { tr, ldtr } = SEGMENTS;
     const segments = { ...this.vcpu.registers().segments, tr, ldtr };
     this.vcpu.setRegisters({ segments, ...TABLE_REGISTERS, ...CONTROL_REGISTERS });

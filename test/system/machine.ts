@@ -4,9 +4,10 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bareHost } from '../../src/machine/bare-host.ts';
 import { Bus } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
-import type { Accelerator, VCpuHost } from '../../src/machine/vcpu.ts';
+import type { Accelerator } from '../../src/machine/vcpu.ts';
 
 const MIB = 1 << 20;
 const RAM_BYTES = 128 * MIB;
@@ -54,20 +55,7 @@ export function runHere(image: Uint8Array, accelerator: Accelerator): Outcome {
   const memory = new Memory(RAM_BYTES, accelerator.reservedBytes);
   const pio = new Bus('pio');
   let ended = false;
-  const host: VCpuHost = {
-    memory,
-    pio,
-    mmio: new Bus('mmio'),
-    acknowledge: () => -1,
-    time: { baseNs: 0, start: 0, rate: 1 },
-    epochMs: 0,
-    fpuError() {},
-    random: () => 0n,
-    cr8: 0n,
-    readMsr: () => undefined,
-    writeMsr: () => false,
-  };
-  const cpu = accelerator.createVCpu(host);
+  const cpu = accelerator.createVCpu(bareHost(memory, { pio }));
   pio.map(EXIT_PORT, 1, 'exit', {
     read: () => 0xff,
     write: () => {

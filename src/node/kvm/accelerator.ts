@@ -1,6 +1,7 @@
 /** The accelerator that is Linux's: guest code runs on the host's processor. */
 import type { Disposable } from '../../base/disposable.ts';
 import { VmError } from '../../base/errors.ts';
+import { withoutChips } from '../../machine/bare-host.ts';
 import type { GuestClock } from '../../machine/clock.ts';
 import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
 import { KVM_CAP_MAX_VCPUS } from './abi.ts';
@@ -55,8 +56,7 @@ export class KvmAccelerator implements Accelerator, Disposable {
   readonly createWithChips: Accelerator['createWithChips'];
 
   #withChips(host: ChiplessHost, count: number, clock: GuestClock, wake: () => void, program: ThreadProgram) {
-    const none = { acknowledge: () => -1, cr8: 0n, readMsr: () => undefined, writeMsr: () => false };
-    const { chips, processors, vcpus } = this.createKernelMachine({ ...host, ...none }, count, program, wake);
+    const { chips, processors, vcpus } = this.createKernelMachine(withoutChips(host), count, program, wake);
     const localApics = vcpus.map(({ fd }, id) => chips.localApic(fd, id, () => clock.now()));
     const { lines, msi, pic, slavePic, ioApic } = chips;
     return { vcpu: processors, chips: { lines, msi, pic, slavePic, ioApic, localApics } };

@@ -2,9 +2,10 @@
  * Whether KVM really runs guests here. A host may offer all of KVM's interface and still lack hardware virtualisation:
  * it then emulates the guest's kernel, slowly and with gaps. Capabilities do not tell; running does.
  */
+import { bareHost } from '../../machine/bare-host.ts';
 import { Bus } from '../../machine/bus.ts';
 import { Memory } from '../../machine/memory.ts';
-import type { Registers, Segment, VCpuHost } from '../../machine/vcpu.ts';
+import type { Registers, Segment } from '../../machine/vcpu.ts';
 import type { KvmAccelerator } from './accelerator.ts';
 import type { KvmVCpu } from './vcpu.ts';
 
@@ -85,20 +86,7 @@ class Trial {
   constructor(accelerator: KvmAccelerator) {
     const pio = new Bus('pio');
     pio.map(PORT, 1, 'end', { read: () => 0, write: () => void (this.#reached = true) });
-    const host: VCpuHost = {
-      memory: this.#memory,
-      pio,
-      mmio: new Bus('mmio'),
-      acknowledge: () => -1,
-      time: { baseNs: 0, start: 0, rate: 1 },
-      epochMs: 0,
-      fpuError() {},
-      random: () => 0n,
-      cr8: 0n,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-    };
-    this.vcpu = accelerator.createVCpu(host);
+    this.vcpu = accelerator.createVCpu(bareHost(this.#memory, { pio }));
     this.#memory.write32(PML4, PDPT | PRESENT_WRITABLE_USER);
     this.#memory.write32(PDPT, PAGE_DIRECTORY | PRESENT_WRITABLE_USER);
     this.#memory.write32(PAGE_DIRECTORY, LARGE_PAGE | PRESENT_WRITABLE_USER);
