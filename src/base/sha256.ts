@@ -16,3 +16,11 @@ export function toHex(bytes: Uint8Array): string {
 export function isSha256(text: string): boolean {
   return /^[0-9a-f]{64}$/.test(text);
 }
+
+/** The bytes that hexadecimal text stands for. Throws a RangeError when it is none. */
+export function fromHex(text: string): Uint8Array {
+  if (!/^([0-9a-f]{2})*$/.test(text)) throw new RangeError('not hexadecimal');
+  const bytes = new Uint8Array(text.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
+}

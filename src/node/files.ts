@@ -1,5 +1,5 @@
 /** `Files` on Node's fs. */
-import { open, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { link, open, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { VmError } from '../base/errors.ts';
 import type { Appender, FileInfo, Files } from '../platform/files.ts';
@@ -85,6 +85,22 @@ export class NodeFiles implements Files {
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => {});
       throw error;
+    }
+  }
+
+  async create(path: string, data: Uint8Array, secret = false): Promise<boolean> {
+    const temporary = `${path}.${process.pid}.${this.#serial++}.new`;
+    try {
+      await this.makeDirectory(dirname(path));
+      await required('write', path, () => writeFile(temporary, data, { mode: secret ? 0o600 : 0o666, flag: 'wx', flush: true }));
+      // A link, unlike a rename, replaces nothing.
+      await link(temporary, path);
+      return true;
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return false;
+      throw hostError('write', path, error);
+    } finally {
+      await rm(temporary, { force: true }).catch(() => {});
     }
   }
 

@@ -25,6 +25,8 @@ export interface Files {
   makeDirectory(path: string): Promise<void>;
   /** Replaces a file as a whole: after a crash there is the old content or the new, never a part. Makes parents. */
   write(path: string, data: Uint8Array | AsyncIterable<Uint8Array>): Promise<void>;
+  /** Makes a file that is not there, whole or not at all; false when there is one. `secret`: only its owner may read it. Makes parents. */
+  create(path: string, data: Uint8Array, secret?: boolean): Promise<boolean>;
   /** Opens for appending at `offset`, cutting off what is behind it. Makes the file and its parents. */
   append(path: string, offset: number): Promise<Appender>;
   rename(from: string, to: string): Promise<void>;
