@@ -1,13 +1,13 @@
 /** zstd and SHA-256 for saved states. Node 20 has no zstd of its own: the reference implementation, compiled to WebAssembly, it is. */
 import { createHash } from 'node:crypto';
 import type { StateCodec } from '../machine/saved-state.ts';
+import { zstdPackage } from './zstd-package.ts';
 
 /** Measured on an idle Linux: level 3 makes a state 5 % smaller and takes 40 % longer. */
 const LEVEL = 1;
 
 export async function nodeStateCodec(): Promise<StateCodec> {
-  const { compress, decompress, init } = await import('@bokuweb/zstd-wasm');
-  await init();
+  const { compress, decompress } = await zstdPackage();
   return {
     compress: (data) => compress(data, LEVEL),
     decompress: (data) => decompress(data),

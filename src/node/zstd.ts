@@ -1,22 +1,29 @@
 /** `Zstd` by the reference implementation, compiled to WebAssembly: Node 20 has none of its own. */
-import { compress, compressUsingDict, createCCtx, createDCtx, decompressUsingDict, init } from '@bokuweb/zstd-wasm';
 import type { Zstd } from '../platform/zstd.ts';
+import { zstdPackage } from './zstd-package.ts';
 
 export async function nodeZstd(): Promise<Zstd> {
-  await init();
-  // A context each, for this process's life: the package frees none.
-  const packing = createCCtx();
-  const unpacking = createDCtx();
+  const { compress, compressUsingDict, createCCtx, createDCtx, decompressUsingDict, freeCCtx, freeDCtx } = await zstdPackage();
   return {
     compress: (data, level) => compress(data, level),
-    compressAgainst: (base, data, level) => compressUsingDict(packing, data, base, level),
+    compressAgainst(base, data, level) {
+      const context = createCCtx();
+      try {
+        return compressUsingDict(context, data, base, level);
+      } finally {
+        freeCCtx(context);
+      }
+    },
     decompressAgainst(base, data, sizeBytes) {
       // The package makes as much room as the frame says.
       if (zstdContentSize(data) !== sizeBytes) return undefined;
+      const context = createDCtx();
       try {
-        return decompressUsingDict(unpacking, data, base);
+        return decompressUsingDict(context, data, base);
       } catch {
         return undefined;
+      } finally {
+        freeDCtx(context);
       }
     },
   };
