@@ -3,9 +3,11 @@ import { VmError } from '../base/errors.ts';
 import type { Fetch, GetOptions, GetResponse } from '../platform/fetch.ts';
 
 export class BrowserFetch implements Fetch {
-  async get(url: string, { offset, signal, fresh }: GetOptions = {}): Promise<GetResponse> {
+  async get(url: string, { offset = 0, length, signal, fresh }: GetOptions = {}): Promise<GetResponse> {
     const response = await fetch(url, {
-      ...(offset && { headers: { range: `bytes=${offset}-` } }),
+      ...((offset > 0 || length !== undefined) && {
+        headers: { range: `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` },
+      }),
       ...(signal && { signal }),
       ...(fresh && { cache: 'no-cache' }),
     }).catch((error: unknown) => {

@@ -79,7 +79,8 @@ export class NodeFetch implements Fetch {
   async #request(url: URL, options: GetOptions): Promise<IncomingMessage> {
     const proxy = this.#proxyFor(url);
     const headers: Record<string, string> = { host: url.host, 'user-agent': 'daybreak', accept: '*/*' };
-    if (options.offset) headers['range'] = `bytes=${options.offset}-`;
+    const { offset = 0, length } = options;
+    if (offset > 0 || length !== undefined) headers['range'] = `bytes=${offset}-${length === undefined ? '' : offset + length - 1}`;
     if (options.fresh) headers['cache-control'] = 'no-cache';
     const common: RequestOptions = { method: 'GET', headers, timeout: this.#silenceMs, ...(options.signal && { signal: options.signal }) };
     const secure = url.protocol === 'https:';

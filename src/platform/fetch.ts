@@ -3,6 +3,8 @@
 export interface GetOptions {
   /** Asks for the bytes from here on; the answer says where it really starts. */
   readonly offset?: number;
+  /** Asks for so many bytes only. A server may send more all the same. */
+  readonly length?: number;
   readonly signal?: AbortSignal;
   /** Asks caches on the way to look at the origin again. */
   readonly fresh?: boolean;

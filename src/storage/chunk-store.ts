@@ -12,8 +12,14 @@ export interface ChunkStore {
   put(data: Uint8Array): Promise<string>;
 }
 
+/** One whose chunks belong to whoever opened it, so that they can be taken out. */
+export interface RemovableChunkStore extends ChunkStore {
+  /** Not there is fine. */
+  remove(digest: string): Promise<void>;
+}
+
 /** Chunks in memory. Verified when they come in; they cannot go bad here. */
-export class MemoryChunkStore implements ChunkStore {
+export class MemoryChunkStore implements RemovableChunkStore {
   readonly #chunks = new Map<string, Uint8Array>();
 
   async has(digest: string): Promise<boolean> {
@@ -28,6 +34,10 @@ export class MemoryChunkStore implements ChunkStore {
 
   peek(digest: string): Uint8Array | undefined {
     return this.#chunks.get(digest);
+  }
+
+  async remove(digest: string): Promise<void> {
+    this.#chunks.delete(digest);
   }
 
   async put(data: Uint8Array): Promise<string> {

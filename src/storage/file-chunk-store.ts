@@ -7,7 +7,7 @@ import { VmError } from '../base/errors.ts';
 import { isSha256, sha256 } from '../base/sha256.ts';
 import type { WallClock } from '../platform/clock.ts';
 import type { Files } from '../platform/files.ts';
-import type { ChunkStore } from './chunk-store.ts';
+import type { RemovableChunkStore } from './chunk-store.ts';
 
 /** What was stored or asked for so lately may belong to a tree that a process is still making. */
 const IN_USE_MS = 24 * 3_600_000;
@@ -20,7 +20,7 @@ export interface PruneResult {
   readonly keptBytes: number;
 }
 
-export class FileChunkStore implements ChunkStore {
+export class FileChunkStore implements RemovableChunkStore {
   readonly #files: Files;
   readonly #directory: string;
 
@@ -30,7 +30,11 @@ export class FileChunkStore implements ChunkStore {
   }
 
   async has(digest: string): Promise<boolean> {
-    return (await this.#files.info(this.#path(digest))) !== undefined;
+    const path = this.#path(digest);
+    if (!(await this.#files.info(path))) return false;
+    // Whoever asks may count on it from now on: not to be pruned before a snapshot names it.
+    await this.#files.touch(path);
+    return true;
   }
 
   async get(digest: string): Promise<Uint8Array> {
@@ -50,6 +54,10 @@ export class FileChunkStore implements ChunkStore {
     if (known?.sizeBytes === data.length) await this.#files.touch(path);
     else await this.#files.write(path, data);
     return digest;
+  }
+
+  remove(digest: string): Promise<void> {
+    return this.#files.remove(this.#path(digest));
   }
 
   /**

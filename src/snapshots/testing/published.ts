@@ -1,0 +1,89 @@
+/** Small snapshots in a catalogue of their own, for tests of publishing and getting. */
+import { sha256 } from '../../base/sha256.ts';
+import { NodeFiles } from '../../node/files.ts';
+import { nodeZstd } from '../../node/zstd.ts';
+import { Tree, type TreeNode } from '../../storage/tree.ts';
+import { Catalogue } from '../catalogue/catalogue.ts';
+import type { Snapshot } from '../catalogue/snapshot.ts';
+import { KeyDirectory } from '../publish/keyring.ts';
+import { publishSnapshot, type PublishOptions, type PublishResult } from '../publish/publish.ts';
+import { DirectoryStorage } from '../publish/storage.ts';
+
+/** Bytes that no compressor makes smaller. */
+export function noise(length: number, seed = 1): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let state = seed;
+  for (let i = 0; i < length; i++) bytes[i] = (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 24;
+  return bytes;
+}
+
+export type TestFiles = Readonly<Record<string, string | Uint8Array>>;
+
+/** A publisher with a directory of its own: `catalogue`, keys, and what it publishes in `www`. */
+export class TestPublisher {
+  readonly files = new NodeFiles();
+  readonly catalogue: Catalogue;
+  readonly storage: DirectoryStorage;
+  readonly keys: KeyDirectory;
+  readonly www: string;
+  nowMs = Date.parse('2026-11-02T00:00:00Z');
+  /** Of the last publication. */
+  fingerprint = '';
+
+  constructor(directory: string) {
+    this.catalogue = new Catalogue(this.files, `${directory}/publisher`);
+    this.www = `${directory}/www`;
+    this.storage = new DirectoryStorage(this.files, this.www);
+    this.keys = new KeyDirectory(this.files, `${directory}/keys`);
+  }
+
+  readonly clock = {
+    nowMs: () => this.nowMs,
+    sleep: (_ms: number, signal?: AbortSignal) => new Promise<void>((done) => signal?.addEventListener('abort', () => done())),
+  };
+
+  async snapshot(name: string, day: string, files: TestFiles): Promise<Snapshot> {
+    const nodes = new Map<string, TreeNode>([['', { type: 'directory', mode: 0o755, uid: 0, gid: 0, mtime: 0 }]]);
+    let contentBytes = 0;
+    for (const [path, content] of Object.entries(files)) {
+      const data = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+      contentBytes += data.length;
+      const digest = await this.catalogue.store.put(data);
+      nodes.set(path, { type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 0, digest, sizeBytes: data.length });
+    }
+    const tree = new Tree(nodes);
+    const snapshot: Snapshot = {
+      format: 1,
+      name,
+      day,
+      tree: await this.catalogue.putTree(tree),
+      entryCount: tree.size,
+      contentBytes,
+      kernel: { digest: await this.catalogue.store.put(new TextEncoder().encode('a kernel')), version: '7.2' },
+      inputs: await sha256(new Uint8Array()),
+      lock: {
+        format: 1,
+        recipe: name,
+        day,
+        suites: [{ name: 'unstable', dateMs: Date.parse(day), index: await sha256(new Uint8Array()) }],
+        packages: [],
+        kernel: [],
+      },
+      packages: [],
+      probes: [],
+    };
+    await this.catalogue.add(snapshot);
+    return snapshot;
+  }
+
+  async publish(snapshot: Snapshot, options: Partial<PublishOptions> & { signal?: AbortSignal } = {}): Promise<PublishResult> {
+    const host = { clock: this.clock, zstd: await nodeZstd(), progress: () => {}, ...(options.signal && { signal: options.signal }) };
+    const result = await publishSnapshot(host, this.storage, this.keys, this.catalogue, snapshot, { level: 3, ...options });
+    this.fingerprint = result.fingerprint;
+    return result;
+  }
+
+  async add(name: string, day: string, files: TestFiles, options: Partial<PublishOptions> = {}): Promise<PublishResult> {
+    return this.publish(await this.snapshot(name, day, files), options);
+  }
+}
