@@ -15,7 +15,11 @@ Verbs:
   list            the snapshots on this computer
   info NAME       what is known of one
   diff A B        what changed between two: packages, files, sizes
+  pull NAME       bring a published snapshot here, verified
+  update          bring the latest day of what was pulled: only what has changed
   prune           remove what no snapshot needs
+  publish NAME    hand a snapshot to others, signed
+  verify PLACE    check all that is published somewhere
   serve           offer the page that runs machines in a browser
   doctor          say whether machines can run on KVM here
   help VERB       more about a verb
@@ -62,6 +66,22 @@ const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
   prune: async () => {
     const { pruneVerb, PRUNE_HELP } = await import('./verbs/prune.ts');
     return { run: pruneVerb, help: PRUNE_HELP };
+  },
+  pull: async () => {
+    const { pullVerb, PULL_HELP } = await import('./verbs/pull.ts');
+    return { run: pullVerb, help: PULL_HELP };
+  },
+  update: async () => {
+    const { updateVerb, UPDATE_HELP } = await import('./verbs/pull.ts');
+    return { run: updateVerb, help: UPDATE_HELP };
+  },
+  publish: async () => {
+    const { publishVerb, PUBLISH_HELP } = await import('./verbs/publish.ts');
+    return { run: publishVerb, help: PUBLISH_HELP };
+  },
+  verify: async () => {
+    const { verifyVerb, VERIFY_HELP } = await import('./verbs/verify.ts');
+    return { run: verifyVerb, help: VERIFY_HELP };
   },
   serve: async () => {
     const { serveVerb, SERVE_HELP } = await import('./verbs/serve.ts');

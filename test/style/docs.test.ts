@@ -10,8 +10,11 @@ import { DOCTOR_HELP } from '../../src/cli/verbs/doctor.ts';
 import { INFO_HELP } from '../../src/cli/verbs/info.ts';
 import { LIST_HELP } from '../../src/cli/verbs/list.ts';
 import { PRUNE_HELP } from '../../src/cli/verbs/prune.ts';
+import { PUBLISH_HELP } from '../../src/cli/verbs/publish.ts';
+import { PULL_HELP, UPDATE_HELP } from '../../src/cli/verbs/pull.ts';
 import { SERVE_HELP } from '../../src/cli/verbs/serve.ts';
 import { TRY_HELP } from '../../src/cli/verbs/try.ts';
+import { VERIFY_HELP } from '../../src/cli/verbs/verify.ts';
 import { filesUnder, textOf } from './sources.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -23,7 +26,23 @@ const documents = [
   ...filesUnder('docs').filter((path) => path.endsWith('.md')),
 ];
 const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
-const VERBS = ['try', 'boot', 'build', 'list', 'info', 'diff', 'prune', 'serve', 'doctor', 'help', 'version'];
+const VERBS = [
+  'try',
+  'boot',
+  'build',
+  'list',
+  'info',
+  'diff',
+  'prune',
+  'pull',
+  'update',
+  'publish',
+  'verify',
+  'serve',
+  'doctor',
+  'help',
+  'version',
+];
 const exists = (path: string): boolean => existsSync(join(ROOT, path));
 
 /** Every match of a pattern's first group in every document, as `document: match`. */
@@ -76,6 +95,8 @@ describe('the documents', () => {
     expect(listed('docs/browser.md')).toEqual(offered(SERVE_HELP));
     const ofSnapshots = [BUILD_HELP, LIST_HELP, INFO_HELP, DIFF_HELP, PRUNE_HELP].flatMap(offered);
     expect(listed('docs/recipes.md')).toEqual([...new Set(ofSnapshots)].toSorted());
+    const ofPublishing = [PUBLISH_HELP, VERIFY_HELP, PULL_HELP, UPDATE_HELP].flatMap(offered);
+    expect(listed('docs/publishing.md')).toEqual([...new Set(ofPublishing)].toSorted());
     expect(listed('docs/kvm.md')).toEqual(offered(DOCTOR_HELP));
   });
 });

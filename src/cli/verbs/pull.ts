@@ -1,0 +1,104 @@
+/** `daybreak pull` and `daybreak update`: bring published days to this computer. */
+import { resolve } from 'node:path';
+import { VmError } from '../../base/errors.ts';
+import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
+import { pull, type PullResult } from '../../snapshots/get/pull.ts';
+import { openSource } from '../../snapshots/get/source.ts';
+import { originOf, origins, rememberOrigin } from '../../snapshots/get/origins.ts';
+import { parseVerb, text } from '../arguments.ts';
+import { EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
+import type { Host } from '../host.ts';
+import { formatBytes } from '../messages.ts';
+import { fingerprintOf, pullHost, pullOptions } from '../publishing.ts';
+
+export const PULL_HELP = `Usage: daybreak pull NAME[@DAY] [options]
+
+Brings a published day to this computer: fetches what is not here, verifies everything, and lists it like one that was built here. What
+interrupts it does not matter: the next time goes on from there.
+
+Options:
+  --from PLACE      where it is published: an address or a directory (default: where the name came from before)
+  --trust DIGEST    the publisher's fingerprint; needed the first time
+  --json            what it came to, as one line of JSON
+  -h, --help        this text
+`;
+
+export const UPDATE_HELP = `Usage: daybreak update [NAME…] [options]
+
+Brings the latest day of each NAME to this computer, or of all that were pulled before: only what has changed, as patches where these
+are smaller.
+
+Options:
+  --json            what each came to, as one line of JSON
+  -h, --help        this text
+`;
+
+export async function pullVerb(host: Host, args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseVerb('pull', args, {
+    from: { type: 'string' },
+    trust: { type: 'string' },
+    json: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  if (values['help']) {
+    host.terminal.write(new TextEncoder().encode(PULL_HELP));
+    return EXIT_OK;
+  }
+  if (positionals.length !== 1) throw new VmError('usage', 'pull: expected one name (daybreak pull debian --from https://…)');
+  const wanted = parseSnapshotName(positionals[0]!);
+  const from = text(values, 'from');
+  // It is remembered, and used from elsewhere.
+  const place =
+    (from !== undefined && !from.includes('://') ? resolve(from) : from) ?? (await originOf(host.files, host.stateDirectory, wanted.name));
+  if (place === undefined) throw new VmError('usage', `pull: nothing says where ${wanted.name} comes from: name the place with --from`);
+  await pullOne(host, place, positionals[0]!, fingerprintOf(text(values, 'trust')), values['json'] === true);
+  return EXIT_OK;
+}
+
+export async function updateVerb(host: Host, args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseVerb('update', args, { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } });
+  if (values['help']) {
+    host.terminal.write(new TextEncoder().encode(UPDATE_HELP));
+    return EXIT_OK;
+  }
+  const known = await origins(host.files, host.stateDirectory);
+  for (const name of positionals) {
+    if (!known.has(name))
+      throw new VmError('not-found', `update: ${name} was never pulled here (pulled: ${[...known.keys()].join(', ') || 'nothing'})`);
+  }
+  const names = positionals.length > 0 ? positionals : [...known.keys()];
+  if (names.length === 0) host.messages.line('nothing was pulled here yet: daybreak pull NAME --from PLACE');
+  let status = EXIT_OK;
+  for (const name of names) {
+    try {
+      await pullOne(host, known.get(name)!, name, undefined, values['json'] === true);
+    } catch (error) {
+      if (!(error instanceof VmError) || host.signal.aborted) throw error;
+      // The others may be well.
+      host.messages.error(error.message);
+      status = EXIT_FAILURE;
+    }
+  }
+  return status;
+}
+
+async function pullOne(host: Host, place: string, name: string, fingerprint: string | undefined, json: boolean): Promise<void> {
+  const source = openSource(host, place);
+  const catalogue = new Catalogue(host.files, host.dataDirectory);
+  const result = await pull(source, catalogue, parseSnapshotName(name), await pullHost(host), await pullOptions(host, place, fingerprint));
+  await rememberOrigin(host.files, host.stateDirectory, result.snapshot.name, place);
+  host.messages.clear();
+  const { snapshot, ...counts } = result;
+  if (json)
+    host.terminal.write(
+      new TextEncoder().encode(`${JSON.stringify({ name: snapshot.name, day: snapshot.day, tree: snapshot.tree, ...counts })}\n`),
+    );
+  host.messages.line(tell(result));
+}
+
+function tell({ snapshot, totalBytes, reusedBytes, fetchedBytes, patched, known }: PullResult): string {
+  const what = `${snapshot.name}@${snapshot.day}`;
+  if (known) return `${what}: there already`;
+  const patches = patched > 0 ? ` (${patched} contents by patches)` : '';
+  return `${what}: ${formatBytes(reusedBytes)} of ${formatBytes(totalBytes)} were here, ${formatBytes(fetchedBytes)} fetched${patches}`;
+}
