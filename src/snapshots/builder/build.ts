@@ -225,7 +225,7 @@ async function make(
     await archive.prune();
     return snapshot;
   } finally {
-    debs.stop();
+    await debs.stop();
   }
 }
 

@@ -33,7 +33,8 @@ function deferred<T>(): Deferred<T> {
 export interface Downloads {
   get(one: PackageFile): Promise<Uint8Array>;
   allArrived(): boolean;
-  stop(): void;
+  /** Gives up what is under way. Resolves, and never rejects, when nothing of it touches the cache any more. */
+  stop(): Promise<void>;
 }
 
 /** Fetches all packages, several at a time, in order; the first failure stops the rest. */
@@ -67,7 +68,7 @@ export function startDownloads(archive: DebianArchive, all: readonly PackageFile
     }
   };
   for (const { result } of waiting) result.promise.catch(() => {});
-  for (let i = 0; i < PARALLEL_DOWNLOADS; i++) void work();
+  const workers = Array.from({ length: PARALLEL_DOWNLOADS }, work);
   return {
     get: async (one) => {
       const data = await results.get(one)!;
@@ -75,9 +76,10 @@ export function startDownloads(archive: DebianArchive, all: readonly PackageFile
       return data;
     },
     allArrived: () => left === 0,
-    stop: () => {
+    stop: async () => {
       signal?.removeEventListener('abort', onAbort);
       abort.abort();
+      await Promise.all(workers);
     },
   };
 }

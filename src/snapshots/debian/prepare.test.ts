@@ -384,3 +384,40 @@ describe('a full disk', () => {
     await prepare();
   });
 });
+
+/** Writes take their time; knows how many files are open for it, and how many were. */
+class SlowDisk extends NodeFiles {
+  open = 0;
+  opened = 0;
+
+  override async append(path: string, offset: number): Promise<Appender> {
+    const inner = await super.append(path, offset);
+    this.open++;
+    this.opened++;
+    return {
+      write: async (data) => {
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        await inner.write(data);
+      },
+      close: async () => {
+        await inner.close();
+        this.open--;
+      },
+    };
+  }
+}
+
+describe('a failure', () => {
+  test('is told when the downloads beside it have left the cache alone', async () => {
+    const disk = new SlowDisk();
+    onlyFor(deb('linux-binary-7.2.0-cloud-amd64'), (response) => {
+      const wait = setInterval(() => {
+        if (disk.opened === 0) return;
+        clearInterval(wait);
+        response.writeHead(503).end();
+      }, 1);
+    });
+    await expect(prepare({}, disk)).rejects.toMatchObject({ code: 'network' });
+    expect(disk.open).toBe(0);
+  });
+});

@@ -116,7 +116,7 @@ async function imageOf(
     await archive.prune();
     return { ...image, date };
   } finally {
-    debs.stop();
+    await debs.stop();
   }
 }
 
