@@ -29,7 +29,9 @@ export async function doctorVerb(host: Host, args: readonly string[]): Promise<n
     return EXIT_OK;
   }
   const lines = [
-    ...report.findings.map(({ what, works }) => `${works ? 'yes' : 'no '}  ${what}`),
+    ...report.findings.map(
+      ({ what, works, instead }) => `${works ? 'yes' : 'no '}  ${what}${instead === undefined ? '' : ` (${instead})`}`,
+    ),
     ...(report.problem === undefined ? [] : ['', `${report.problem}.`, `To mend it: ${report.remedy}`]),
     '',
     report.works ? 'Machines run on KVM with --accel kvm or auto.' : 'With --accel auto, machines run on the compiler (jit).',

@@ -62,6 +62,11 @@ export class KvmAccelerator implements Accelerator, Disposable {
     return { vcpu: processors, chips: { lines, msi, pic, slavePic, ioApic, localApics } };
   }
 
+  /** What KVM lacks for interrupt controllers of its own: the name of a capability; undefined when nothing. */
+  missingForChips(): string | undefined {
+    return missingForChips(this.#system);
+  }
+
   /** On the calling thread, which is the one that may run it. */
   createVCpu(host: VCpuHost): KvmVCpu {
     const vm = new KvmVm(this.#system, host.memory);

@@ -44,6 +44,13 @@ test.for<Case>([
   expect(report.findings.at(-1)!.works).toBe(false);
 });
 
+test('does without what machines can do without, and says so', async () => {
+  const probe = () => [{ what: 'chips', works: false, instead: 'this KVM lacks KVM_CAP_IRQFD' }];
+  const report = await diagnoseKvm(host({ probe }));
+  expect(report).toMatchObject({ works: true, problem: undefined });
+  expect(report.findings.at(-1)).toEqual({ what: 'chips', works: false, instead: 'this KVM lacks KVM_CAP_IRQFD' });
+});
+
 test('passes on what a KVM that is too old says of itself', async () => {
   const probe = (): never => {
     throw new VmError('unsupported', '/dev/kvm: this KVM lacks KVM_CAP_XCRS');

@@ -53,12 +53,20 @@ export const thisHost: KvmHost = {
   probe(native) {
     const accelerator = new KvmAccelerator(native);
     try {
-      return probeKvm(accelerator);
+      return [chipsIn(accelerator), ...probeKvm(accelerator)];
     } finally {
       accelerator.dispose();
     }
   },
 };
+
+/** Interrupt controllers in the host's kernel: see chips.ts. */
+function chipsIn(accelerator: KvmAccelerator): Finding {
+  const missing = accelerator.missingForChips();
+  const what = 'interrupt controllers in the kernel';
+  if (missing === undefined) return { what, works: true };
+  return { what, works: false, instead: `this KVM lacks ${missing}: machines have Daybreak’s own, and one processor` };
+}
 
 interface Trouble {
   readonly problem: string;
@@ -120,7 +128,7 @@ export async function diagnoseKvm(host: KvmHost = thisHost): Promise<KvmReport> 
     const problem = error instanceof VmError ? error.message : `koffi, which calls KVM, cannot be loaded: ${String(error)}`;
     return failed(interfaceName, { problem, remedy: error instanceof VmError ? 'a kernel of Linux 5.0 or newer' : 'npm ci' });
   }
-  const missing = findings.filter(({ works }) => !works).map(({ what }) => what);
+  const missing = findings.filter(({ works, instead }) => !works && instead === undefined).map(({ what }) => what);
   if (missing.length === 0) return { works: true, findings, problem: undefined, remedy: undefined };
   return {
     works: false,

@@ -50,6 +50,8 @@ const ATTEMPTS = 3;
 export interface Finding {
   readonly what: string;
   readonly works: boolean;
+  /** What is done without it, where machines run all the same; absent when they need it. */
+  readonly instead?: string;
 }
 
 const flat = (selector: number, attributes: number): Segment => ({ selector, base: 0n, limit: 0xffff_ffff, attributes });
