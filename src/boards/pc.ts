@@ -19,6 +19,7 @@ import { Port61 } from '../devices/port61.ts';
 import { Port92 } from '../devices/port92.ts';
 import { RESET_VALUE, ResetControl } from '../devices/reset-control.ts';
 import { Uart16550 } from '../devices/uart16550.ts';
+import { VirtioBalloon } from '../devices/virtio/balloon/virtio-balloon.ts';
 import { VirtioBlk } from '../devices/virtio/blk/virtio-blk.ts';
 import { KeptFiles } from '../devices/virtio/fs/kept-files.ts';
 import { VirtioFs } from '../devices/virtio/fs/virtio-fs.ts';
@@ -231,6 +232,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const nowNs = (): number => clock.epochMs * 1e6 + clock.now();
   const fileSystems = options.fileSystems ?? [];
   for (const { tag, backend } of fileSystems) plug(new VirtioFs(backend, machine, { tag, nowNs, log }));
+  plug(new VirtioBalloon(memory));
 
   const devices: Device[] = [
     keyboard, serial, port61, port92, resetControl, power, hpet, pit, configPorts, bridge, ...virtio, ...chips.devices,

@@ -37,9 +37,9 @@ export interface NetBackend {
   room?(): void;
 }
 
-/** What becomes of guest memory whose contents the guest gave up: it may read as anything from now on. */
+/** What becomes of guest memory whose contents the guest gave up. */
 export interface PageReclaimer {
-  /** Page-aligned, and all RAM. */
+  /** Page-aligned, and all RAM. The guest may find anything there from now on, and may write there at any time. */
   release(gpa: number, length: number): void;
 }
 

@@ -1,4 +1,5 @@
 import { VmError } from '../base/errors.ts';
+import type { PageReclaimer } from './backends.ts';
 import type { PageSupply } from './saved-state.ts';
 
 export const PAGE_SIZE = 4096;
@@ -23,6 +24,8 @@ export interface RamRange {
  * call checks them. A range must lie within one RAM range.
  */
 export interface GuestMemory {
+  /** Whether all of a range is RAM. Unlike `view`, it brings nothing from a saved state. */
+  contains(gpa: number, length: number): boolean;
   /** A live window on RAM, or undefined when any byte of it is not RAM. Call `written` after changing it. */
   view(gpa: number, length: number): Uint8Array | undefined;
   /** Tells the accelerator and the dirty log that a device changed these bytes. */
@@ -42,7 +45,7 @@ export interface GuestMemory {
  * Guest-physical RAM in one WebAssembly memory, shared by the engine (whose own tables lie below the RAM),
  * the devices and KVM. Knows which pages are dirty.
  */
-export class Memory implements GuestMemory {
+export class Memory implements GuestMemory, PageReclaimer {
   readonly wasm: WebAssembly.Memory;
   /** Offset of guest-physical address 0 in `wasm`. Page-aligned. */
   readonly ramOffset: number;
@@ -96,14 +99,48 @@ export class Memory implements GuestMemory {
 
   /** Offset in `wasm` of a guest-physical range, or -1 when any of it is not RAM. */
   hostOffset(gpa: number, length: number): number {
+    const offset = this.#ramOffsetOf(gpa, length);
+    if (offset < 0) return -1;
+    if (this.#supply && length > 0) this.#bringRange(offset, length);
+    return this.ramOffset + offset;
+  }
+
+  contains(gpa: number, length: number): boolean {
+    return this.#ramOffsetOf(gpa, length) >= 0;
+  }
+
+  /** Offset in RAM of a guest-physical range, or -1 when any of it is not RAM. */
+  #ramOffsetOf(gpa: number, length: number): number {
     for (const { base, size } of this.ranges) {
-      if (gpa >= base && gpa + length <= base + size) {
-        const offset = base === 0 ? gpa : gpa - FOUR_GIB + LOW_RAM_LIMIT;
-        if (this.#supply && length > 0) this.#bringRange(offset, length);
-        return this.ramOffset + offset;
-      }
+      if (gpa >= base && gpa + length <= base + size) return base === 0 ? gpa : gpa - FOUR_GIB + LOW_RAM_LIMIT;
     }
     return -1;
+  }
+
+  /**
+   * Pages that the guest gave up become zeros, so that no saved state holds what was there. They stay `dirty`: the accelerator may
+   * write to them without telling again. A page that is zeros already is not written, and one that is still to come from a saved
+   * state need not come.
+   */
+  release(gpa: number, length: number): void {
+    const offset = this.#ramOffsetOf(gpa, length);
+    if (offset < 0) return;
+    for (let at = 0; at < length; at += PAGE_SIZE) {
+      const page = (offset + at) / PAGE_SIZE;
+      if (this.dirty[page] === ABSENT) this.dirty[page] = WRITTEN;
+      else if (!this.#isZeros(page)) {
+        this.bytes.fill(0, this.ramOffset + offset + at, this.ramOffset + offset + at + PAGE_SIZE);
+        this.written(gpa + at, PAGE_SIZE);
+      }
+    }
+  }
+
+  /** Also where nobody tells of writes; reading takes no memory from the host. */
+  #isZeros(page: number): boolean {
+    if (this.tracksWrites && this.dirty[page] === 0) return true;
+    const words = new Uint32Array(this.wasm.buffer, this.ramOffset + page * PAGE_SIZE, PAGE_SIZE / 4);
+    for (let n = 0; n < words.length; n++) if (words[n] !== 0) return false;
+    return true;
   }
 
   /** Guest-physical address of a page of RAM by its number in host order. */

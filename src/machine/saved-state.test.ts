@@ -52,6 +52,30 @@ describe('a saved state', () => {
     expect(sameRam(restored, memory)).toBe(true);
   });
 
+  test('holds nothing of pages that the guest gave up', () => {
+    const memory = usedMemory();
+    const told: number[] = [];
+    memory.onWritten = (gpa) => told.push(gpa);
+    memory.release(3 * PAGE_SIZE, 21 * PAGE_SIZE);
+    expect(told).toEqual([3, 23].map((page) => page * PAGE_SIZE));
+    memory.release(memory.sizeBytes, PAGE_SIZE); // no RAM
+    const state = open(saved(memory));
+    expect([...state.pages].slice(0, 2)).toEqual([43, 63]);
+    expect(state.pages).toHaveLength(38);
+  });
+
+  test('does not bring a page that the guest has given up meanwhile', () => {
+    const state = open(saved(usedMemory()));
+    const restored = new Memory(4 * MIB, 0);
+    restored.onAbsence = () => {}; // an accelerator that waits for pages
+    restored.supplyFrom(new StatePages(state, restored.sizeBytes, 'machine.state'));
+    restored.release(3 * PAGE_SIZE, PAGE_SIZE);
+    restored.bringAll();
+    const page = (number: number): Uint8Array => restored.view(number * PAGE_SIZE, PAGE_SIZE)!;
+    expect(page(3).every((byte) => byte === 0)).toBe(true);
+    expect(page(23).every((byte) => byte === 0)).toBe(false);
+  });
+
   test('holds a content once, and no zeros', () => {
     const state = open(saved(usedMemory()));
     expect(state.pages).toHaveLength(40);

@@ -109,7 +109,7 @@ export class VirtioPci implements Device<VirtioPciState>, BusDevice, VirtioTrans
   }
 
   isRam(gpa: number, length: number): boolean {
-    return this.#memory.view(gpa, length) !== undefined;
+    return this.#memory.contains(gpa, length);
   }
 
   read(offset: number, width: Width): number {
