@@ -38,7 +38,7 @@ describe('the command line', () => {
     [['fly']],
     [['constructor']],
     [['try']],
-    [['try', 'plan9']],
+    [['try', '../plan9']],
     [['try', 'debian', 'more']],
     [['try', 'debian', '--']],
     [['try', 'debian', '--memory', '1T']],

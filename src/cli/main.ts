@@ -10,6 +10,7 @@ Usage: daybreak VERB [options]
 
 Verbs:
   try debian      today's Debian unstable, in a shell; nothing of it stays
+  try NAME@DAY    a snapshot: one that was built or pulled here, or a published one
   boot            start a kernel of your own
   build NAME      make a snapshot of a recipe: debian, debian/trixie, ./my-recipe.toml
   list            the snapshots on this computer

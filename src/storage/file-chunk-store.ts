@@ -61,11 +61,11 @@ export class FileChunkStore implements RemovableChunkStore {
   }
 
   /**
-   * Removes chunks for which `isNeeded` says no and that nobody has stored or asked for within a day, oldest first, until no
+   * Removes chunks for which `isNeeded` says no and that nobody has stored or asked for within `inUseMs` (a day), oldest first, until no
    * more than `maxBytes` of such chunks are left, and what killed processes left behind.
    */
-  async prune(clock: WallClock, isNeeded: (digest: string) => boolean, maxBytes = 0): Promise<PruneResult> {
-    const before = clock.nowMs() - IN_USE_MS;
+  async prune(clock: WallClock, isNeeded: (digest: string) => boolean, maxBytes = 0, inUseMs = IN_USE_MS): Promise<PruneResult> {
+    const before = clock.nowMs() - inUseMs;
     const idle: { path: string; sizeBytes: number; mtimeMs: number }[] = [];
     let keptBytes = 0;
     for (const folder of await this.#files.list(this.#directory)) {

@@ -5,21 +5,27 @@ import { DEFAULT_MIRROR, mirrorFromSources } from '../../snapshots/debian/apt-so
 import { KERNEL_COMMAND_LINE, prepareDebian } from '../../snapshots/debian/prepare.ts';
 import { readKeyring } from '../../snapshots/debian/release.ts';
 import { runArchive } from '../../snapshots/debian/run-archive.ts';
-import { parseMemory, parseVerb, text, type ParsedArguments } from '../arguments.ts';
-import { watchCompiler, WATCH_OPTIONS, type CompilerWatch } from '../compiler-watch.ts';
-import { attach, ESCAPE_HINT } from '../console.ts';
-import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from '../exit-codes.ts';
+import { parseMemory, parseVerb, text } from '../arguments.ts';
+import { watchCompiler, WATCH_OPTIONS } from '../compiler-watch.ts';
+import { ESCAPE_HINT } from '../console.ts';
+import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
-import { printStats, statsFormat, STATS_OPTIONS } from '../stats.ts';
+import { runInTerminal, type RunInTerminal } from '../run-in-terminal.ts';
+import { statsFormat, STATS_OPTIONS } from '../stats.ts';
+import { trySnapshot } from '../try-snapshot.ts';
 
-export const TRY_HELP = `Usage: daybreak try debian [options] [-- COMMAND ARGUMENT…]
+export const TRY_HELP = `Usage: daybreak try debian|NAME[@DAY] [options] [-- COMMAND ARGUMENT…]
 
 Fetches today's Debian unstable, verifies it, and starts a root shell in a virtual machine of its own. Nothing of it
 stays: what the machine writes goes when it ends. With a COMMAND, runs that instead and exits with its status.
+NAME[@DAY] instead of debian is a snapshot, of this computer or, with --from, as it is published: it starts before its contents are
+here. With a COMMAND, that runs alone, without the system's services.
 
 Options:
+  --from PLACE      start a published snapshot: an address or a directory
+  --trust DIGEST    the publisher's fingerprint; needed the first time
   --mirror URL      Debian mirror (default: the one this system uses, else ${DEFAULT_MIRROR})
-  --memory SIZE     the machine's memory, in MiB or with a unit (default: 512)
+  --memory SIZE     the machine's memory, in MiB or with a unit (default: 512; of a snapshot 1G)
   --offline         use only what is in the cache
   --strict          refuse a mirror whose state has passed its date
   --allow-older     accept a state older than one already seen from that mirror
@@ -40,6 +46,8 @@ const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/
 
 export async function tryVerb(host: Host, args: readonly string[]): Promise<number> {
   const { values, positionals, command } = parseVerb('try', args, {
+    from: { type: 'string' },
+    trust: { type: 'string' },
     mirror: { type: 'string' },
     memory: { type: 'string' },
     append: { type: 'string' },
@@ -56,27 +64,24 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
     return EXIT_OK;
   }
   if (positionals.length !== 1) throw new VmError('usage', 'try: expected one name (daybreak try debian)');
-  if (positionals[0] !== 'debian') throw new VmError('usage', `try: there is no ${positionals[0]} (known: debian)`);
+  const name = positionals[0]!;
+  const from = text(values, 'from');
+  // Its console is made of packages on the spot; anything else is a snapshot.
+  const userland = name === 'debian' && from === undefined;
   if (command?.length === 0) throw new VmError('usage', 'try: expected a command behind --');
-  const memoryBytes = parseMemory(text(values, 'memory') ?? '512');
+  const memoryBytes = parseMemory(text(values, 'memory') ?? (userland ? '512' : '1G'));
   const stats = statsFormat(values);
   const watch = await watchCompiler(host.files, values);
   try {
-    return await tryDebian(host, { values, command, memoryBytes, stats, watch });
+    const options = { values, command, memoryBytes, stats, watch };
+    return await (userland ? tryDebian(host, options) : trySnapshot(host, name, options));
   } finally {
     await watch.close();
   }
 }
 
-interface TryOptions {
-  readonly values: ParsedArguments['values'];
-  readonly command: readonly string[] | undefined;
-  readonly memoryBytes: number;
-  readonly stats: ReturnType<typeof statsFormat>;
-  readonly watch: CompilerWatch;
-}
-
-async function tryDebian(host: Host, { values, command, memoryBytes, stats, watch }: TryOptions): Promise<number> {
+async function tryDebian(host: Host, options: RunInTerminal): Promise<number> {
+  const { values, command } = options;
   const mirror = (text(values, 'mirror') ?? (await systemMirror(host.files)) ?? DEFAULT_MIRROR).replace(/\/+$/, '');
   const image = await prepareDebian(
     host,
@@ -108,51 +113,17 @@ async function tryDebian(host: Host, { values, command, memoryBytes, stats, watc
       `Debian ${SUITE} of ${image.date}, Linux ${image.kernelVersion}, ${image.packageCount} packages; exit powers off, ${ESCAPE_HINT}`,
     );
   }
-  messages.transient('starting the machine…');
-
-  let status: number | undefined;
-  let started: (() => void) | undefined;
-  const ready = new Promise<void>((resolve) => {
-    started = resolve;
-  });
-  let last = '';
-  const [append, accelerator] = [text(values, 'append'), text(values, 'accel')];
-  const machine = await host.startMachine({
-    kernel: image.kernel,
-    initrds: [image.initramfs, run],
-    commandLine: append ? `${KERNEL_COMMAND_LINE} ${append}` : KERNEL_COMMAND_LINE,
-    memoryBytes,
-    ...(watch.observer && { compilerObserver: watch.observer }),
-    ...(accelerator !== undefined && { accelerator }),
-    console: 'virtio',
-    ...(size && { consoleSize: size }),
-    output: (data) => {
-      messages.clear();
-      // Without a status, the last words are the kernel's, and say why.
-      last = (last + new TextDecoder().decode(data)).slice(-2000);
-      terminal.write(data);
+  const append = text(values, 'append');
+  return runInTerminal(
+    host,
+    {
+      kernel: image.kernel,
+      initrds: [image.initramfs, run],
+      commandLine: append ? `${KERNEL_COMMAND_LINE} ${append}` : KERNEL_COMMAND_LINE,
     },
-    control: (line) => {
-      const match = /^exit (\d{1,3})$/.exec(line);
-      if (match) status = Number(match[1]);
-      if (line === 'started') started?.();
-    },
-    noReboot: true,
-    log: host.log,
-  });
-  const { machine: end, by } = await attach(terminal, machine, { endOfInput: 'eof', signal: host.signal, ready });
-  messages.clear();
-  printStats(messages, machine.stats(), stats);
-  if (end.kind === 'failed') throw end.error;
-  if (status !== undefined) return status;
-  if (by === 'closed') return EXIT_CLOSED;
-  if (end.kind === 'stopped') return command ? EXIT_OURS : EXIT_OK;
-  messages.error(
-    last.includes('Kernel panic')
-      ? 'the guest’s kernel gave up (its last words are above)'
-      : `the machine ended (${end.kind}) without telling how its ${command ? 'command' : 'shell'} ended`,
+    options,
+    true,
   );
-  return command ? EXIT_OURS : EXIT_FAILURE;
 }
 
 /** The mirror that this system's apt uses, if it is a Debian. */

@@ -17,20 +17,26 @@ export interface RunOptions {
   readonly plain?: boolean;
 }
 
+/** Names below `RUN_DIRECTORY`, and contents. */
+export function runFiles({ command, size, term, plain }: RunOptions): (readonly [name: string, content: string])[] {
+  const files: (readonly [string, string])[] = [];
+  if (command) files.push(['command', command.map((word) => `${word}\0`).join('')]);
+  if (size) files.push(['size', `${size.rows} ${size.columns}\n`]);
+  if (term && /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/.test(term)) files.push(['term', `${term}\n`]);
+  if (plain) files.push(['plain', '']);
+  return files;
+}
+
 /** A cpio archive to be appended to the initramfs. */
 export async function runArchive(options: RunOptions): Promise<Uint8Array> {
   const store = new MemoryChunkStore();
   const builder = new TreeBuilder(0);
-  const where = 'run archive';
-  const put = async (name: string, content: string) => {
+  for (const [name, content] of runFiles(options)) {
     const data = new TextEncoder().encode(content);
     const digest = await store.put(data);
-    builder.add(`${RUN_DIRECTORY}/${name}`, { type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 0, digest, sizeBytes: data.length }, where);
-  };
-  if (options.command) await put('command', options.command.map((word) => `${word}\0`).join(''));
-  if (options.size) await put('size', `${options.size.rows} ${options.size.columns}\n`);
-  if (options.term && /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/.test(options.term)) await put('term', `${options.term}\n`);
-  if (options.plain) await put('plain', '');
+    const path = `${RUN_DIRECTORY}/${name}`;
+    builder.add(path, { type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 0, digest, sizeBytes: data.length }, 'run archive');
+  }
   const pieces: Uint8Array[] = [];
   for await (const piece of writeCpio(builder.build(), store)) pieces.push(piece);
   return concatBytes(pieces);

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { sha256 } from '../../base/sha256.ts';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
@@ -21,6 +21,9 @@ let catalogue: Catalogue;
 
 const LARGE = noise(6_000_000);
 const DAY_ONE = { a: 'text', large: LARGE, program: noise(200_000, 2), empty: '' };
+
+// Writes reach the disk, which may be slow.
+vi.setConfig({ testTimeout: 60_000 });
 
 beforeAll(async () => {
   zstd = await nodeZstd();

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { nodeZstd } from '../../node/zstd.ts';
 import { StorageSource } from '../get/source.ts';
 import { noise, TestPublisher } from '../testing/published.ts';
@@ -10,6 +10,9 @@ import { verifyPublished } from './verify.ts';
 
 let publisher: TestPublisher;
 let www: string;
+
+// Writes reach the disk, which may be slow.
+vi.setConfig({ testTimeout: 60_000 });
 
 beforeEach(() => {
   const directory = mkdtempSync(join(tmpdir(), 'daybreak-publish-'));

@@ -121,8 +121,8 @@ export class Repository {
   /** Publishes a root that follows this one. */
   async commitRoot(root: Uint8Array): Promise<void> {
     const path = `metadata/${this.root.version + 1}.root.json`;
-    await this.#trusted.nextRoot(root);
     await this.storage.write(path, root);
+    await this.#trusted.nextRoot(root);
   }
 
   /** Paths of all files that the present list needs, metadata included. */

@@ -51,7 +51,11 @@ export class TestPublisher {
       const digest = await this.catalogue.store.put(data);
       nodes.set(path, { type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 0, digest, sizeBytes: data.length });
     }
-    const tree = new Tree(nodes);
+    return this.snapshotOf(name, day, new Tree(nodes), contentBytes, new TextEncoder().encode('a kernel'));
+  }
+
+  /** Of a tree whose contents are in the catalogue's store. */
+  async snapshotOf(name: string, day: string, tree: Tree, contentBytes: number, kernel: Uint8Array): Promise<Snapshot> {
     const snapshot: Snapshot = {
       format: 1,
       name,
@@ -59,7 +63,7 @@ export class TestPublisher {
       tree: await this.catalogue.putTree(tree),
       entryCount: tree.size,
       contentBytes,
-      kernel: { digest: await this.catalogue.store.put(new TextEncoder().encode('a kernel')), version: '7.2' },
+      kernel: { digest: await this.catalogue.store.put(kernel), version: '7.2' },
       inputs: await sha256(new Uint8Array()),
       lock: {
         format: 1,

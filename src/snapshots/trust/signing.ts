@@ -10,7 +10,11 @@ const DAY_MS = 86_400_000;
 export const LIFETIME_DAYS: Readonly<Record<Role, number>> = { root: 365, targets: 90, snapshot: 30, timestamp: 7 };
 
 /** A key of each role. The root's is needed only to change keys and once a year. */
-export type RoleKeyring = Readonly<Record<Exclude<Role, 'root'>, SigningKey>> & { readonly root?: SigningKey };
+export type RoleKeyring = Readonly<Record<Exclude<Role, 'root'>, SigningKey>> & {
+  readonly root?: SigningKey;
+  /** Keys that sign as well: those that a root to come will name. */
+  readonly also?: Partial<Record<Role, SigningKey>>;
+};
 
 export async function signedFile<R extends Role>(body: RoleTypes[R], keys: readonly SigningKey[]): Promise<Uint8Array> {
   const data = canonicalBytes(body);
@@ -41,6 +45,11 @@ export async function makeRoot(keys: RoleKeyring, nowMs: number, before?: { root
   return signedFile(body, before ? [before.key, keys.root] : [keys.root]);
 }
 
+function signers(keys: RoleKeyring, role: Exclude<Role, 'root'>): SigningKey[] {
+  const more = keys.also?.[role];
+  return more ? [keys[role], more] : [keys[role]];
+}
+
 export interface SignedState {
   readonly targets: Uint8Array;
   readonly snapshot: Uint8Array;
@@ -58,10 +67,11 @@ export async function signTargets(
   keys: RoleKeyring,
   nowMs: number,
 ): Promise<SignedState> {
-  const list = await signedFile({ ...head('targets', version, nowMs), targets }, [keys.targets]);
-  const snapshot = await signedFile({ ...head('snapshot', version, nowMs), meta: { 'targets.json': await describe(version, list) } }, [
-    keys.snapshot,
-  ]);
+  const list = await signedFile({ ...head('targets', version, nowMs), targets }, signers(keys, 'targets'));
+  const snapshot = await signedFile(
+    { ...head('snapshot', version, nowMs), meta: { 'targets.json': await describe(version, list) } },
+    signers(keys, 'snapshot'),
+  );
   return { targets: list, snapshot, timestamp: await signTimestamp(snapshot, version, version, keys, nowMs) };
 }
 
@@ -73,5 +83,5 @@ export async function signTimestamp(
   nowMs: number,
 ): Promise<Uint8Array> {
   const meta = { 'snapshot.json': await describe(snapshotVersion, snapshot) };
-  return signedFile({ ...head('timestamp', version, nowMs), meta }, [keys.timestamp]);
+  return signedFile({ ...head('timestamp', version, nowMs), meta }, signers(keys, 'timestamp'));
 }

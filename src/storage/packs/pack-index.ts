@@ -155,9 +155,15 @@ export class PackIndex {
   readonly #pieces = new Map<string, Piece>();
   readonly #lists = new Map<string, readonly string[]>();
   readonly #patches = new Map<string, Patch[]>();
+  readonly #frames = new Map<Frame, string[]>();
 
   add({ pieces, lists, patches }: Segment): void {
-    for (const piece of pieces) this.#pieces.set(piece.digest, piece);
+    for (const piece of pieces) {
+      this.#pieces.set(piece.digest, piece);
+      const others = this.#frames.get(piece.frame);
+      if (others) others.push(piece.digest);
+      else this.#frames.set(piece.frame, [piece.digest]);
+    }
     for (const [digest, list] of lists) this.#lists.set(digest, list);
     for (const patch of patches) {
       const known = this.#patches.get(patch.digest);
@@ -177,6 +183,11 @@ export class PackIndex {
 
   piece(digest: string): Piece | undefined {
     return this.#pieces.get(digest);
+  }
+
+  /** Digests of all pieces of a frame. */
+  inFrame(frame: Frame): readonly string[] {
+    return this.#frames.get(frame) ?? [];
   }
 
   patches(digest: string): readonly Patch[] {
