@@ -246,13 +246,13 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
     expect(resets).toBeGreaterThan(1);
   });
 
-  test('more code than the engine can hold decoded runs to its end', { timeout: 120_000 }, () => {
+  test('more code than the engine can hold decoded runs to its end', { timeout: 240_000 }, () => {
     // Pages of code that is rewritten each turn: every turn decodes 64 instructions anew.
     // mov ecx, n; L: mov [CODE+PAGE], ecx-dependent immediate; call; dec ecx; jnz
     const body = [...movEax(0), ...Array.from({ length: 200 }, () => 0x90), 0xc3];
     bench.poke(CODE + PAGE, body);
     bench.load([
-      ...[0xb9, ...le(20_000, 4)],
+      ...[0xb9, ...le(40_000, 4)],
       ...[0x89, 0x0c, 0x25, ...le(CODE + PAGE + 1, 4)],
       ...[0xe8, ...le(CODE + PAGE - (CODE + 17), 4)],
       ...[0x01, 0xc3], // add ebx, eax
@@ -260,8 +260,8 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
       HLT,
     ]);
     const { generation } = bench.cpu.engine;
-    bench.untilHalt(50_000_000);
-    expect(Number(bench.reg(3))).toBe((20_000 * 20_001) / 2);
+    bench.untilHalt(100_000_000);
+    expect(Number(bench.reg(3))).toBe((40_000 * 40_001) / 2);
     expect(bench.cpu.engine.generation).toBeGreaterThan(generation);
   });
 });

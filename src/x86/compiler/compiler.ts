@@ -50,7 +50,7 @@ interface Compiled {
 /** A record names its handler by 16 bits. */
 const HANDLERS = 65536;
 /** Guest time that jumps count for. */
-const PERIOD_NS = 1e9;
+const PERIOD_NS = 16e9;
 
 export class Compiler {
   readonly #host: CompilerHost;

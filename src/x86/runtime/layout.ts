@@ -174,46 +174,46 @@ export const CODE_PAGES_END = 0x450000;
 
 /** Code pages (a table of 4096 record addresses, then a header) and decoded instructions. */
 export const ARENA = 0x450000;
-export const ARENA_END = 0x5c80000;
+export const ARENA_END = 0xaa08000;
 
 /**
  * One u32 for each place that a record can have in the arena, at `NOTES_BASE + (record >> 3)`. Of a record that no
  * compiled code begins at: how often jumps have come to it in a period, and from bit 16 on, which period. Else NOTE_ENTRY, the entry's number from bit 16 on, and
  * the handler that interprets it in the low half.
  */
-export const NOTES = 0x5c80000;
-export const NOTES_BASE = 0x5bf6000; // = NOTES - ARENA / 8
-export const NOTES_END = 0x6786000; // = NOTES_BASE + ARENA_END / 8
+export const NOTES = 0xaa08000;
+export const NOTES_BASE = 0xa97e000; // = NOTES - ARENA / 8
+export const NOTES_END = 0xbebf000; // = NOTES_BASE + ARENA_END / 8
 
 /**
  * What the decoder knows, written by decode-tables.ts. An index for each opcode of each map, legacy maps first: u16 number of its first
  * candidate, u16 how many. Candidates: C_*. Handler numbers by shape, see variants.ts.
  */
-export const DECODE_INDEX = 0x6786000; // 2 * 4 * 256 * 2 * u16
-export const DECODE_CANDIDATES = 0x6788000; // 3072 * CANDIDATE_BYTES
-export const DECODE_HANDLERS = 0x67a0000; // 131072 * u16
+export const DECODE_INDEX = 0xbec6000; // 2 * 4 * 256 * 2 * u16
+export const DECODE_CANDIDATES = 0xbec8000; // 3072 * CANDIDATE_BYTES
+export const DECODE_HANDLERS = 0xbee0000; // 131072 * u16
 /** Four bytes by handler number, about the pairs that share a handler: see fusion.ts. */
-export const DECODE_PAIRS = 0x67e0000; // H_COMPILED * u32
+export const DECODE_PAIRS = 0xbf20000; // H_COMPILED * u32
 
 /**
  * TLBs, of 1024 16-byte entries: sets, each of a read, a write and a code table. Two sets are the kernel's (with AC clear and set), and
  * spaces have two each (user, user with alignment checks).
  */
-export const TLB = 0x6800000;
+export const TLB = 0xbf40000;
 /** As many as Linux keeps PCIDs in use. */
 export const TLB_SPACES = 6;
 export const TLB_PART_BYTES = 0x18000; // = 2 * TLB_SET_BYTES
 export const TLB_SET_BYTES = 0xc000; // = 3 * TLB_TABLE_BYTES
 export const TLB_TABLE_BYTES = 0x4000; // = TLB_ENTRIES * 16
 export const TLB_ENTRIES = 1024;
-export const TLB_END = 0x68a8000; // = TLB + TLB_PART_BYTES + TLB_SPACES * TLB_PART_BYTES
+export const TLB_END = 0xbfe8000; // = TLB + TLB_PART_BYTES + TLB_SPACES * TLB_PART_BYTES
 /** Addresses of non-global entries filled since the last flush of those: the kernel's, and each space's. */
-export const TLB_LOGS = 0x68b0000;
+export const TLB_LOGS = 0xbff0000;
 export const TLB_LOG_SIZE = 2048;
-export const TLB_LOGS_END = 0x68be000; // = TLB_LOGS + TLB_LOG_SIZE * u32 + TLB_SPACES * TLB_LOG_SIZE * u32
+export const TLB_LOGS_END = 0xbffe000; // = TLB_LOGS + TLB_LOG_SIZE * u32 + TLB_SPACES * TLB_LOG_SIZE * u32
 
 /** Guest RAM starts here. */
-export const RAM = 0x68c0000;
+export const RAM = 0xc000000;
 
 /** In a note: a region of compiled code begins at its record. */
 export const NOTE_ENTRY = 0x80000000;
