@@ -247,14 +247,16 @@ export class Cpu implements VCpu {
     const record = engine.lookup(this.next);
     if (record === 0) return this.#fault();
     const exact = limit < RUN_LIMIT;
+    const end = this.executed + limit;
     if (exact) engine.plantStop(record, limit);
     let reason = this.#enter(record, Math.min(limit, MOST));
     if (exact) engine.removeStop();
     if (reason === L.EXIT_CROSS) {
       const crossing = engine.lookupCrossing(this.next, this.state.u32(L.EXIT_RECORD));
       if (crossing === 0) return this.#fault();
-      // One at a time: the record after it is an end, which looks up what follows.
-      reason = this.#enter(crossing, 1);
+      // The record after it is an end, which looks up what follows; a repeated instruction goes on as it has been decoded.
+      const left = end - this.executed;
+      reason = this.#enter(crossing, left < RUN_LIMIT ? 1 : Math.min(left, MOST));
     }
     switch (reason) {
       case L.EXIT_FAULT:

@@ -219,6 +219,36 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
     }
   });
 
+  // As on the host's processor (tried with the same bytes there): nothing but an interrupt makes it look again at what it is.
+  test('a repeated store over itself is completed as it was, in one page or across two, and what follows is new', () => {
+    const [STOSB, MOVSB] = [0xaa, 0xa4];
+    for (const operation of [STOSB, MOVSB]) {
+      for (const at of [CODE + 0x800, CODE + PAGE - 1]) {
+        for (const [from, count] of [
+          [-16, 40],
+          [0, 18],
+          [1, 3050],
+          [2, 40],
+          [-3000, 3050],
+        ] as const) {
+          // prettier-ignore
+          for (let turn = 0; turn < 3; turn++) {
+            // rep; mov bl, 1, which becomes HLT
+            bench.poke(at, [0xf3, operation, 0xb3, 1]);
+            bench.poke(DATA, Array.from({ length: PAGE }, () => HLT));
+            const gpr = Array.from({ length: 16 }, () => 0n);
+            [gpr[0], gpr[1], gpr[6], gpr[7]] = [BigInt(HLT), BigInt(count), BigInt(DATA), BigInt(at + from)];
+            bench.cpu.setRegisters({ gpr, rip: BigInt(at) });
+            bench.cpu.halted = false;
+            bench.untilHalt();
+            const { rip } = bench.cpu.registers();
+            expect([Number(rip) - at, bench.reg(1), bench.reg(3)], `${operation} at ${at} from ${from}`).toEqual([3, 0n, 0n]);
+          }
+        }
+      }
+    }
+  });
+
   test('when the memory for decoded code is used up the engine starts afresh, and the program goes on', () => {
     const { state } = bench.cpu;
     // L: inc qword [DATA]; call f; dec ecx; jnz L; hlt, and f on another page

@@ -43,7 +43,7 @@ export function buildInterpreter(variants: Variants, fusion: Fusion): Uint8Array
     }
     const ref = module.declare(HANDLER, nameOf(variant));
     const b = new FunctionBuilder(HANDLER);
-    const o = new HandlerOps(b, variant, callees, handlerType);
+    const o = new HandlerOps(b, variant, callees, handlerType, handlers.length);
     if (unit) o.if(b.op('i32.and', o.state32(L.FPU_TRAP), b.i32(UNIT_BIT[unit])), () => o.fault(UNIT_OFF, o.const(UNIT_BIT[unit])));
     semantics(o);
     o.next();
@@ -53,10 +53,10 @@ export function buildInterpreter(variants: Variants, fusion: Fusion): Uint8Array
   for (const { first, second } of fusion.all) {
     const ref = module.declare(HANDLER, `${nameOf(first)} + ${nameOf(second)}`);
     const b = new FunctionBuilder(HANDLER);
-    const a = new HandlerOps(b, first, callees, handlerType);
+    const a = new HandlerOps(b, first, callees, handlerType, handlers.length);
     (first.encoding.row.semantics as Semantics)(a);
     if (first.encoding.row.mnemonic === 'push') a.unlessStale();
-    const o = new HandlerOps(b, second, callees, handlerType, a);
+    const o = new HandlerOps(b, second, callees, handlerType, handlers.length, a);
     (second.encoding.row.semantics as Semantics)(o);
     o.next();
     module.define(ref, b.finish());

@@ -20,15 +20,20 @@ export class HandlerOps extends Ops {
   readonly #base: Node;
   readonly #shift: number;
   readonly #handlerType: number;
+  readonly #number: number;
   #ended = false;
 
-  /** @param before the handler of the instruction before, when this is the second of a pair */
-  constructor(b: FunctionBuilder, variant: Variant, callees: Callees, handlerType: number, before?: HandlerOps) {
+  /**
+   * @param number the handler's own
+   * @param before the handler of the instruction before, when this is the second of a pair
+   */
+  constructor(b: FunctionBuilder, variant: Variant, callees: Callees, handlerType: number, number: number, before?: HandlerOps) {
     super(b, variant, callees, before?.facts);
     this.#base = b.params[0]!;
     this.#shift = before ? L.RECORD_BYTES : 0;
     this.record = before ? b.op('i32.add', this.#base, b.i32(L.RECORD_BYTES)) : this.#base;
     this.#handlerType = handlerType;
+    this.#number = number;
   }
 
   #field(load: string, offset: number): Node {
@@ -226,7 +231,7 @@ export class HandlerOps extends Ops {
   }
 
   again(): void {
-    this.#tail('again');
+    this.#tail('again', this.b.i32(this.#number));
   }
 
   system(): void {

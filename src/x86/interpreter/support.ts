@@ -228,11 +228,14 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     land(b, b.get(target), after(b, record));
   });
 
-  /** The same instruction once more. */
-  define('again', HANDLER, (b) => {
-    const [record] = b.params as [Node];
+  /**
+   * The same instruction once more, by its handler's number: a repeated one that has overwritten itself goes on as it was decoded, as on
+   * the hardware, and its record knows its handler no more. After an interrupt, or at the budget's end, it is what it has become.
+   */
+  define('again', { params: ['i32', 'i32'], results: ['i32'] }, (b) => {
+    const [record, handler] = b.params as [Node, Node];
     charge(b, record, after(b, record));
-    dispatch(b, record);
+    b.returnCallIndirect(handlerType, [record], handler);
   });
 
   // For compiled code: its flags may be on their way
