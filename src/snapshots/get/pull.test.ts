@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
@@ -41,8 +42,12 @@ beforeEach(async () => {
   };
 });
 
-async function get(name = 'debian', day = 'latest', more: { from?: string; signal?: AbortSignal; silenceMs?: number } = {}) {
-  const files = new NodeFiles();
+async function get(
+  name = 'debian',
+  day = 'latest',
+  more: { from?: string; signal?: AbortSignal; silenceMs?: number; files?: NodeFiles } = {},
+) {
+  const files = more.files ?? new NodeFiles();
   // Pauses between attempts end at once; the limit for a whole answer never comes.
   const sleep = (ms: number, signal?: AbortSignal) =>
     ms < 60_000 ? Promise.resolve() : new Promise<void>((done) => signal?.addEventListener('abort', () => done()));
@@ -145,6 +150,27 @@ test('what an interrupted pull got is not fetched again', async () => {
   web.misbehave = () => false;
   const { fetchedBytes } = await get();
   expect(fetchedBytes).toBeLessThan(13_000_000);
+  expect(await isWhole()).toBe(true);
+});
+
+test('a full disk at any write ends a pull with the reason, and leaves a consistent store for the next', async () => {
+  const full = new NodeFiles();
+  for (let room = 0; ; room++) {
+    let left = room;
+    full.write = async (path, data) => {
+      if (left-- <= 0) throw new VmError('host-io', `cannot write ${path}: the disk is full`);
+      await new NodeFiles().write(path, data);
+    };
+    catalogue = new Catalogue(full, `${directory}/reader`);
+    const error = await get('debian', 'latest', { files: full }).then(
+      () => undefined,
+      (failure: unknown) => failure,
+    );
+    catalogue = new Catalogue(new NodeFiles(), `${directory}/reader`);
+    if (!error) break;
+    expect(error).toMatchObject({ code: 'host-io', message: expect.stringContaining('the disk is full') });
+    expect(await isConsistent()).toBe(true);
+  }
   expect(await isWhole()).toBe(true);
 });
 
