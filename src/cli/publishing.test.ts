@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { TestPublisher } from '../snapshots/testing/published.ts';
 import { main } from './main.ts';
+import type { MachineOptions } from './machine.ts';
 import { testHost } from './testing/fakes.ts';
 
 let directory: string;
@@ -68,11 +69,42 @@ test('pull needs a fingerprint once; update knows where names come from, and wha
   expect(updated).toMatchObject({ name: 'debian', day: '2026-11-02', reusedBytes: 4, totalBytes: 14 });
 });
 
+test('keys are changed, signatures renewed and old files removed by options of publish', async () => {
+  await publish();
+  expect((await run('publisher', 'publish', '--rotate', 'timestamp', www)).errors).toMatch(/the role timestamp has a new key/);
+  expect((await run('publisher', 'publish', '--renew', www)).errors).toMatch(/signed anew/);
+  expect((await run('publisher', 'publish', '--collect', www)).errors).toMatch(/removed 0 files of 0 B; \d+ wait/);
+  expect(await run('reader', 'verify', www)).toMatchObject({ status: 0 });
+});
+
+test('try starts a published snapshot with its tree as root, and with a command that alone', async () => {
+  const fingerprint = await publish();
+  const { host } = testHost(`${directory}/reader`, (machine) => {
+    machine.options.control?.('exit 3');
+    machine.end({ kind: 'poweroff' });
+  });
+  const asked: MachineOptions[] = [];
+  const watching = { ...host, startMachine: (options: MachineOptions) => (asked.push(options), host.startMachine(options)) };
+  const from = ['--from', www, '--trust', fingerprint];
+  expect(await main(watching, ['try', 'debian@2026-11-01', ...from, '--', 'true'])).toBe(3);
+  expect(asked[0]!.commandLine).toContain('root=root rootfstype=virtiofs rw init=/run/daybreak/init');
+  expect(new TextDecoder().decode(asked[0]!.kernel)).toBe('a kernel');
+  expect(asked[0]!.fileSystems?.map(({ tag }) => tag)).toEqual(['root']);
+  expect(await main(watching, ['try', 'debian', ...from])).toBe(3);
+  expect(asked[1]!.commandLine).toContain('init=/usr/lib/systemd/systemd');
+  expect(await main(watching, ['try', 'fedora', ...from])).toBe(1);
+});
+
 test.each<[string, string[]]>([
   ['expected a name and a place', ['publish', 'debian']],
   ['expected a number from 1 to 19', ['publish', 'debian', 'x', '--level', '20']],
   ['expected a number from 1 on', ['publish', 'debian', 'x', '--keep-days', '0']],
   ['no snapshot fedora', ['publish', 'fedora', 'x']],
+  ['Set AWS_ACCESS_KEY_ID', ['publish', 'debian', 's3://days']],
+  ['publishing goes to', ['publish', 'debian', 'oci://x/y']],
+  ['expected root, targets', ['publish', '--rotate', 'me', 'x']],
+  ['expected a number of hours', ['publish', '--collect', '--grace', 'x', 'y']],
+  ['expected one place', ['publish', '--renew']],
   ['expected one place', ['verify']],
   ['is this something that daybreak published?', ['verify', '/nowhere']],
   ['expected a publisher', ['verify', 'x', '--trust', 'me']],

@@ -1,10 +1,13 @@
-/** Where `publish` and `verify` put and find what is published. */
+/** Where `publish` puts what it publishes. */
 import { VmError } from '../base/errors.ts';
+import { openS3 } from '../snapshots/publish/s3-storage.ts';
 import { DirectoryStorage, type Storage } from '../snapshots/publish/storage.ts';
 import type { Host } from './host.ts';
 
 /** Throws VmError `usage` or `unsupported`. */
 export function openStorage(host: Host, place: string): Storage {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(place)) throw new VmError('unsupported', `${place}: publishing goes to a directory only`);
+  if (place.startsWith('s3://')) return openS3(place, host.environment);
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(place))
+    throw new VmError('unsupported', `${place}: publishing goes to a directory or to s3://BUCKET/PREFIX`);
   return new DirectoryStorage(host.files, place);
 }

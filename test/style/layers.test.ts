@@ -29,6 +29,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'xz-decompress': 'storage',
   '@bokuweb/zstd-wasm': 'node',
   koffi: 'node',
+  aws4fetch: 'snapshots',
   openpgp: 'snapshots',
   'smol-toml': 'snapshots',
   '@xterm/xterm': 'web',

@@ -22,8 +22,9 @@ const GRACE_HOURS = 48;
 export const PUBLISH_HELP = `Usage: daybreak publish NAME[@DAY] PLACE [options]
        daybreak publish --renew|--collect|--rotate ROLE PLACE [options]
 
-Publishes a snapshot of this computer at PLACE, a directory: what is new as packs, an index, a signed list. Any web
-server can offer the directory; readers see the old state or the new one, never a part. The first time, it makes keys.
+Publishes a snapshot of this computer at PLACE, a directory or s3://BUCKET/PREFIX: what is new as packs, an index, a
+signed list. Any web server can offer the directory; readers see the old state or the new one, never a part. The first
+time, it makes keys.
 
 Options:
   --keys DIR        the secret keys (default: XDG_DATA_HOME/daybreak/keys)
