@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +70,17 @@ test('asking for a chunk to be stored again keeps it from being pruned', async (
   age(digest);
   await store.put(bytes('content'));
   expect(await store.prune(clock, () => false)).toMatchObject({ removed: 0 });
+});
+
+test('prunes what a killed process left behind, also when it had written nothing yet, but no file that may still grow', async () => {
+  const digest = await store.put(bytes('content'));
+  age(digest);
+  const left = ['.1.0.new', '.1.1.new', '.2.0.new'].map((end) => fileOf(digest) + end);
+  left.forEach((path, n) => writeFileSync(path, n === 1 ? 'con' : ''));
+  for (const path of left.slice(0, 2)) utimesSync(path, new Date(0), new Date(0));
+  expect(await store.prune(clock, () => false, 7)).toEqual({ removed: 2, removedBytes: 3, keptBytes: 7 });
+  expect(left.map((path) => existsSync(path))).toEqual([false, false, true]);
+  expect(await store.has(digest)).toBe(true);
 });
 
 test('processes that write at once, and are killed anywhere, leave only whole chunks', async () => {

@@ -67,30 +67,34 @@ export class FileChunkStore implements RemovableChunkStore {
   async prune(clock: WallClock, isNeeded: (digest: string) => boolean, maxBytes = 0, inUseMs = IN_USE_MS): Promise<PruneResult> {
     const before = clock.nowMs() - inUseMs;
     const idle: { path: string; sizeBytes: number; mtimeMs: number }[] = [];
-    let keptBytes = 0;
+    let [keptBytes, removed, removedBytes] = [0, 0, 0];
+    const remove = async ({ path, sizeBytes }: { path: string; sizeBytes: number }): Promise<void> => {
+      await this.#files.remove(path);
+      removed++;
+      removedBytes += sizeBytes;
+    };
     for (const folder of await this.#files.list(this.#directory)) {
       for (const name of await this.#files.list(`${this.#directory}/${folder}`)) {
         const path = `${this.#directory}/${folder}/${name}`;
         const info = await this.#files.info(path);
         if (!info || info.directory) continue;
         const digest = folder + name;
-        const candidate = UNFINISHED.test(name) || (isSha256(digest) && !isNeeded(digest));
-        if (candidate && info.mtimeMs < before) idle.push({ path, ...info });
+        const isIdle = info.mtimeMs < before;
+        // Whatever their size, and often they have none yet: nobody will ever ask for them.
+        if (isIdle && UNFINISHED.test(name)) await remove({ path, ...info });
+        else if (isIdle && isSha256(digest) && !isNeeded(digest)) idle.push({ path, ...info });
         else keptBytes += info.sizeBytes;
       }
     }
     idle.sort((a, b) => a.mtimeMs - b.mtimeMs);
     let left = idle.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    let [removed, removedBytes] = [0, 0];
     for (const { path, sizeBytes } of idle) {
       if (left <= maxBytes) break;
       // Looked at again: somebody may have come to need it meanwhile.
       const info = await this.#files.info(path);
       if (!info || info.mtimeMs >= before) continue;
-      await this.#files.remove(path);
+      await remove({ path, sizeBytes });
       left -= sizeBytes;
-      removed++;
-      removedBytes += sizeBytes;
     }
     return { removed, removedBytes, keptBytes: keptBytes + left };
   }
