@@ -1,27 +1,39 @@
 /**
- * The file of a saved state: a head, frames of RAM pages, an index, a foot. Frames are small and each has its digest in the
- * index, the index has its in the foot, so that every byte is checked before it is used and pages can be fetched one by one.
+ * The file of a saved state: a head, frames of RAM pages, frames of the machine's description, an index, a foot. Frames are small and
+ * each has its digest in the index, the index has its in the foot, so that every byte is checked before it is used and pages can be
+ * fetched one by one.
  * docs/saved-states.md has the form.
  */
 import { concatBytes } from '../base/bytes.ts';
+import { VmError } from '../base/errors.ts';
 import { PAGE_SIZE, type Memory } from './memory.ts';
 import { dataToText, textToData } from './saved-state-data.ts';
+import {
+  DIGEST_BYTES,
+  FRAME_BYTES,
+  FrameReader,
+  inFrames,
+  LARGEST_FRAME,
+  LARGEST_INDEX,
+  unpack,
+  type Frame,
+} from './saved-state-frames.ts';
 import { findUsedPages, type UsedPages } from './saved-state-pages.ts';
 import { badState, type ByteSource, type StateCodec } from './saved-state.ts';
 
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 const HEAD_MAGIC = 'DAYBREAK';
 const FOOT_MAGIC = 'ENDSTATE';
 const HEAD_BYTES = 16;
-const DIGEST_BYTES = 32;
 /** Place and sizes of the index, its digest, the magic. */
 const FOOT_BYTES = 16 + DIGEST_BYTES + 8;
+/** Counts and sizes at the index's beginning. */
+const COUNTS_BYTES = 16;
 /** A frame holds so many pages: small enough to wait for, large enough to compress. */
-export const PAGES_IN_FRAME = 16;
-export const FRAME_BYTES = PAGES_IN_FRAME * PAGE_SIZE;
-/** Frames larger than this do not come from us: zstd's bound is far below. */
-const LARGEST_FRAME = 2 * FRAME_BYTES;
-const LARGEST_INDEX = 1 << 26;
+export const PAGES_IN_FRAME = FRAME_BYTES / PAGE_SIZE;
+/** What JavaScript engines take as one string, and what two gigabytes of files need with all that is said of them. */
+const LARGEST_TEXT = 1 << 28;
+const LARGEST_DESCRIPTION = 2 ** 31 + 2 ** 29;
 /** What is handed to the host's file at once. */
 const WRITE_BYTES = 1 << 20;
 const READ_BYTES = 1 << 20;
@@ -30,29 +42,24 @@ const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 const isAscii = (data: Uint8Array, text: string): boolean =>
   text.length === data.length && ascii(text).every((byte, n) => data[n] === byte);
 
-/** Where a frame is, and what its bytes must be. */
-interface Frame {
-  readonly offset: number;
-  readonly length: number;
-  readonly digest: Uint8Array;
-}
-
-/** A file that has been opened: its index is whole and fits together; its frames are checked when they are read. */
+/** A file that has been opened: its index and description are whole; its frames of RAM are checked when they are read. */
 export interface OpenedState {
   /** The machine's own description, for the board to check. */
   readonly description: unknown;
+  /** Those of RAM. */
   readonly frames: readonly Frame[];
   /** As in UsedPages. */
   readonly pages: Uint32Array;
   readonly contents: Uint32Array;
   /** The content of a frame. Throws `bad-state` when it is damaged. */
   readFrame(number: number): Uint8Array;
-  /** Throws `bad-state` when any frame is damaged. */
+  /** Throws `bad-state` when any frame of RAM is damaged. */
   verify(): void;
 }
 
-/** The bytes of a state of a machine that stands still meanwhile, in pieces. */
+/** The bytes of a state of a machine that stands still meanwhile, in pieces. Throws `unsupported` when the description is too large. */
 export function* writeState(description: unknown, memory: Memory, codec: StateCodec): Generator<Uint8Array> {
+  const { text, bytes } = encodeDescription(description);
   const used = findUsedPages(memory);
   const head = new Uint8Array(HEAD_BYTES);
   head.set(ascii(HEAD_MAGIC));
@@ -61,37 +68,54 @@ export function* writeState(description: unknown, memory: Memory, codec: StateCo
   let waitingBytes = head.length;
   let offset = head.length;
   const frames: Frame[] = [];
-  const content = new Uint8Array(FRAME_BYTES);
-  for (let first = 0; first < used.samples.length; first += PAGES_IN_FRAME) {
-    const pages = used.samples.subarray(first, first + PAGES_IN_FRAME);
-    pages.forEach((page, n) => {
-      const from = memory.ramOffset + page * PAGE_SIZE;
-      content.set(memory.bytes.subarray(from, from + PAGE_SIZE), n * PAGE_SIZE);
-    });
-    const data = codec.compress(content.subarray(0, pages.length * PAGE_SIZE));
-    frames.push({ offset, length: data.length, digest: codec.sha256(data) });
-    offset += data.length;
-    waiting.push(data);
-    waitingBytes += data.length;
-    if (waitingBytes >= WRITE_BYTES) {
+  for (const contents of [pageContents(used, memory), [text], bytes]) {
+    // The text ends its frame: it is read before the bytes that it names.
+    for (const content of inFrames(contents)) {
+      const data = codec.compress(content);
+      frames.push({ offset, length: data.length, digest: codec.sha256(data) });
+      offset += data.length;
+      waiting.push(data);
+      waitingBytes += data.length;
+      if (waitingBytes < WRITE_BYTES) continue;
       yield concatBytes(waiting);
       waiting = [];
       waitingBytes = 0;
     }
   }
-  const index = encodeIndex(description, used, frames);
+  const index = encodeIndex(used, frames, text.length, totalBytes(bytes));
   const data = codec.compress(index);
   yield concatBytes([...waiting, data, encodeFoot(offset, index.length, data, codec)]);
 }
 
-function encodeIndex(description: unknown, { pages, contents }: UsedPages, frames: readonly Frame[]): Uint8Array {
-  const text = ascii(dataToText(description));
-  const index = new Uint8Array(12 + frames.length * (4 + DIGEST_BYTES) + pages.length * 8 + text.length);
+function* pageContents({ samples }: UsedPages, { bytes, ramOffset }: Memory): Generator<Uint8Array> {
+  for (const page of samples) yield bytes.subarray(ramOffset + page * PAGE_SIZE, ramOffset + (page + 1) * PAGE_SIZE);
+}
+
+const totalBytes = (parts: readonly Uint8Array[]): number => parts.reduce((sum, { length }) => sum + length, 0);
+
+function encodeDescription(description: unknown): { text: Uint8Array; bytes: Uint8Array[] } {
+  const tooLarge = (what: string, cause?: unknown): VmError =>
+    new VmError('unsupported', `the machine cannot be saved: ${what}; remove some of the files that it has written`, cause);
+  let found: ReturnType<typeof dataToText>;
+  try {
+    found = dataToText(description);
+  } catch (cause) {
+    // Longer than a string can be.
+    if (cause instanceof RangeError) throw tooLarge('it has too much to describe', cause);
+    throw cause;
+  }
+  const text = ascii(found.text);
+  if (text.length > LARGEST_TEXT) throw tooLarge(`its description has ${text.length} bytes (at most ${LARGEST_TEXT})`);
+  const size = totalBytes(found.bytes);
+  if (size > LARGEST_DESCRIPTION) throw tooLarge(`its devices and files have ${size} bytes (at most ${LARGEST_DESCRIPTION})`);
+  return { text, bytes: found.bytes };
+}
+
+function encodeIndex({ pages, contents }: UsedPages, frames: readonly Frame[], textBytes: number, dataBytes: number): Uint8Array {
+  const index = new Uint8Array(COUNTS_BYTES + frames.length * (4 + DIGEST_BYTES) + pages.length * 8);
   const view = new DataView(index.buffer);
-  view.setUint32(0, frames.length, true);
-  view.setUint32(4, pages.length, true);
-  view.setUint32(8, text.length, true);
-  let at = 12;
+  let at = 0;
+  for (const count of [frames.length, pages.length, textBytes, dataBytes]) at = put32(view, at, count);
   for (const { length } of frames) at = put32(view, at, length);
   for (const { digest } of frames) {
     index.set(digest, at);
@@ -99,7 +123,6 @@ function encodeIndex(description: unknown, { pages, contents }: UsedPages, frame
   }
   for (const page of pages) at = put32(view, at, page);
   for (const content of contents) at = put32(view, at, content);
-  index.set(text, at);
   return index;
 }
 
@@ -148,15 +171,30 @@ export function openState(source: ByteSource, codec: StateCodec): OpenedState {
   const packed = source.read(offset, length);
   if (!equalBytes(codec.sha256(packed), foot.subarray(16, 16 + DIGEST_BYTES))) throw damaged('its index');
   const index = unpack(codec, packed, indexBytes);
-  const found = index && decodeIndex(index, offset, name);
+  const found = index && decodeIndex(index, offset);
   if (!found) throw damaged('its index does not fit together');
-  const { frames } = found;
+  const { frames, pages, contents } = found;
   const check = (data: Uint8Array, frame: Frame): Uint8Array => {
-    if (!equalBytes(codec.sha256(data), frame.digest)) throw damaged(`memory from byte ${frame.offset} on`);
+    if (!equalBytes(codec.sha256(data), frame.digest)) throw damaged(`what it has from byte ${frame.offset} on`);
     return data;
   };
+  const described = (first: readonly Frame[], sizeBytes: number): FrameReader =>
+    new FrameReader(sizeBytes, (number) => {
+      const frame = first[number]!;
+      const wanted = number === first.length - 1 ? sizeBytes - number * FRAME_BYTES : FRAME_BYTES;
+      const content = unpack(codec, check(source.read(frame.offset, frame.length), frame), wanted);
+      if (!content) throw damaged(`its description from byte ${frame.offset} on cannot be unpacked`);
+      return content;
+    });
+  const text = described(found.textFrames, found.textBytes).take(found.textBytes)!;
+  const data = described(found.dataFrames, found.dataBytes);
+  const description = textToData(new TextDecoder().decode(text), (length) => data.take(length), name);
+  if (data.leftBytes > 0) throw damaged('its description does not name all its bytes');
   return {
-    ...found,
+    description,
+    frames,
+    pages,
+    contents,
     verify() {
       // In large pieces: each costs an allocation and a call to the host.
       for (let first = 0; first < frames.length;) {
@@ -183,61 +221,51 @@ export function openState(source: ByteSource, codec: StateCodec): OpenedState {
   };
 }
 
-/** Undefined when it does not unpack to `length` bytes. The frame's own word on that comes first: it decides how much is made. */
-function unpack(codec: StateCodec, data: Uint8Array, length: number | undefined): Uint8Array | undefined {
-  const told = contentSize(data);
-  if (told === undefined || (length !== undefined && told !== length) || told > LARGEST_INDEX) return undefined;
-  try {
-    const content = codec.decompress(data);
-    return content.length === told ? content : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** What a zstd frame tells of its content's size, if it does. RFC 8878, 3.1.1.1. */
-function contentSize(data: Uint8Array): number | undefined {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  if (data.length < 6 || view.getUint32(0, true) !== 0xfd2fb528) return undefined;
-  const descriptor = view.getUint8(4);
-  const single = (descriptor & 0x20) !== 0;
-  const at = 5 + (single ? 0 : 1) + [0, 1, 2, 4][descriptor & 3]!;
-  const size = [single ? 1 : 0, 2, 4, 8][descriptor >> 6]!;
-  if (at + size > data.length) return undefined;
-  if (size === 1) return view.getUint8(at);
-  if (size === 2) return view.getUint16(at, true) + 256;
-  return size === 4 ? view.getUint32(at, true) : undefined;
+interface Index extends Pick<OpenedState, 'frames' | 'pages' | 'contents'> {
+  readonly textFrames: readonly Frame[];
+  readonly textBytes: number;
+  readonly dataFrames: readonly Frame[];
+  readonly dataBytes: number;
 }
 
 /** Undefined when the parts do not fit together: frames fill the file up to `end`, pages ascend, each has a content. */
-function decodeIndex(index: Uint8Array, end: number, name: string): Omit<OpenedState, 'readFrame' | 'verify'> | undefined {
-  if (index.length < 12) return undefined;
+function decodeIndex(index: Uint8Array, end: number): Index | undefined {
+  if (index.length < COUNTS_BYTES) return undefined;
   const view = new DataView(index.buffer, index.byteOffset, index.byteLength);
-  const [frameCount, pageCount, textBytes] = [view.getUint32(0, true), view.getUint32(4, true), view.getUint32(8, true)];
-  if (12 + frameCount * (4 + DIGEST_BYTES) + pageCount * 8 + textBytes !== index.length) return undefined;
-  const frames: Frame[] = [];
+  const [frameCount, pageCount, textBytes, dataBytes] = [0, 4, 8, 12].map((at) => view.getUint32(at, true)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  if (COUNTS_BYTES + frameCount * (4 + DIGEST_BYTES) + pageCount * 8 !== index.length) return undefined;
+  if (textBytes > LARGEST_TEXT || dataBytes > LARGEST_DESCRIPTION) return undefined;
+  const all: Frame[] = [];
   let offset = HEAD_BYTES;
   for (let n = 0; n < frameCount; n++) {
-    const length = view.getUint32(12 + 4 * n, true);
-    const digestAt = 12 + 4 * frameCount + DIGEST_BYTES * n;
+    const length = view.getUint32(COUNTS_BYTES + 4 * n, true);
+    const digestAt = COUNTS_BYTES + 4 * frameCount + DIGEST_BYTES * n;
     if (length === 0 || length > LARGEST_FRAME) return undefined;
-    frames.push({ offset, length, digest: index.slice(digestAt, digestAt + DIGEST_BYTES) });
+    all.push({ offset, length, digest: index.slice(digestAt, digestAt + DIGEST_BYTES) });
     offset += length;
   }
   if (offset !== end) return undefined;
-  let at = 12 + frameCount * (4 + DIGEST_BYTES);
+  const firstData = frameCount - Math.ceil(dataBytes / FRAME_BYTES);
+  const firstText = firstData - Math.ceil(textBytes / FRAME_BYTES);
+  if (firstText < 0) return undefined;
+  let at = COUNTS_BYTES + frameCount * (4 + DIGEST_BYTES);
   const words = (): Uint32Array => {
-    const all = new Uint32Array(pageCount);
-    for (let n = 0; n < pageCount; n++, at += 4) all[n] = view.getUint32(at, true);
-    return all;
+    const found = new Uint32Array(pageCount);
+    for (let n = 0; n < pageCount; n++, at += 4) found[n] = view.getUint32(at, true);
+    return found;
   };
   const [pages, contents] = [words(), words()];
   for (let n = 0; n < pageCount; n++) {
     if (n > 0 && pages[n]! <= pages[n - 1]!) return undefined;
-    if (contents[n]! >= frameCount * PAGES_IN_FRAME) return undefined;
+    if (contents[n]! >= firstText * PAGES_IN_FRAME) return undefined;
   }
-  const text = new TextDecoder().decode(index.subarray(at));
-  return { description: textToData(text, name), frames, pages, contents };
+  const frames = all.slice(0, firstText);
+  return { frames, pages, contents, textFrames: all.slice(firstText, firstData), textBytes, dataFrames: all.slice(firstData), dataBytes };
 }
 
 function equalBytes(one: Uint8Array, other: Uint8Array): boolean {

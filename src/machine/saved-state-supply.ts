@@ -4,7 +4,8 @@ import { PAGES_IN_FRAME, type OpenedState } from './saved-state-file.ts';
 import { badState, type PageSupply } from './saved-state.ts';
 
 export class StatePages implements PageSupply {
-  readonly #state: OpenedState;
+  /** Not the description, which may be large and is not needed any more. */
+  readonly #state: Pick<OpenedState, 'pages' | 'contents' | 'readFrame'>;
   readonly #name: string;
   /** Entries of `pages` and `contents` by frame: those of frame n are `#entries[#starts[n]…#starts[n + 1]]`. */
   readonly #starts: Uint32Array;
@@ -14,9 +15,9 @@ export class StatePages implements PageSupply {
 
   /** Throws `bad-state` when the state has pages that a memory of this size has not. */
   constructor(state: OpenedState, memoryBytes: number, name: string) {
-    this.#state = state;
+    const { pages, contents, frames, readFrame } = state;
+    this.#state = { pages, contents, readFrame };
     this.#name = name;
-    const { pages, contents, frames } = state;
     const last = pages.at(-1);
     if (last !== undefined && last >= memoryBytes / PAGE_SIZE) throw badState(name, 'the saved state has more memory than its machine');
     this.#starts = new Uint32Array(frames.length + 1);

@@ -99,6 +99,25 @@ describe('a saved state', () => {
     expect(Buffer.compare(saved(restored), data)).toBe(0);
   });
 
+  test('has some hundred megabytes of what the machine describes as bytes, whatever their lengths', { timeout: 120_000 }, () => {
+    // 200 MiB of a file system's blocks, and as many names as in a large one; every second block is the same memory here.
+    const random = seededRandom(3);
+    const noise = Uint8Array.from({ length: 2 ** 16 + 5000 }, () => random(256));
+    const blocks = Array.from({ length: 3200 }, (_, n) => (n % 2 ? new Uint8Array(2 ** 16).fill(n) : noise.subarray(n, n + 2 ** 16)));
+    const names = Array.from({ length: 50_000 }, (_, n) => ({ ino: n, name: noise.subarray(n % 60_000, (n % 60_000) + (n % 40)) }));
+    const description = { blocks, names, empty: new Uint8Array(0) };
+    const pieces = [...writeState(description, usedMemory(), codec)];
+    expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThan(8 * MIB);
+    const state = open(concatBytes(pieces));
+    const found = state.description as typeof description;
+    const same = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
+    expect(found.blocks).toHaveLength(blocks.length);
+    expect(found.blocks.every((block, n) => same(block, blocks[n]!))).toBe(true);
+    expect(found.names.every(({ ino, name }, n) => ino === n && same(name, names[n]!.name))).toBe(true);
+    expect(found.empty).toEqual(new Uint8Array(0));
+    expect(state.pages).toHaveLength(40);
+  });
+
   test('brings a page when it is asked for, and keeps what was written since', () => {
     const data = saved(usedMemory());
     const memory = new Memory(4 * MIB, 0);
@@ -146,8 +165,15 @@ describe('a damaged state is refused', { timeout: 120_000 }, () => {
 
   test('when it is of another version, and says which one works', () => {
     const data = saved(usedMemory());
-    data[8] = 2;
-    expect(() => open(data)).toThrow('machine.state: a saved state of version 2 cannot be restored (supported: 1)');
+    data[8] = 1;
+    expect(() => open(data)).toThrow('machine.state: a saved state of version 1 cannot be restored (supported: 2)');
+  });
+
+  test('when its description names bytes that are not there, or that nobody can have', () => {
+    for (const length of [5, -1, 0.5, 2 ** 40]) {
+      const data = concatBytes([...writeState({ a: Uint8Array.of(1, 2), b: { $bytes: length } }, new Memory(MIB, 0), codec)]);
+      expect(() => open(data), String(length)).toThrow(expect.objectContaining(refused) as Error);
+    }
   });
 
   test('when it is something else', () => {
@@ -168,7 +194,7 @@ describe('a damaged state is refused', { timeout: 120_000 }, () => {
     expect(index).toHaveLength(indexBytes);
     for (let round = 0; round < 300; round++) {
       const forged = index.slice();
-      for (let n = 0; n <= random(4); n++) forged[random(round % 2 ? 12 : index.length)] = random(256);
+      for (let n = 0; n <= random(4); n++) forged[random(round % 2 ? 16 : index.length)] = random(256);
       const packed = codec.compress(forged);
       const foot = data.slice(-56);
       new DataView(foot.buffer).setUint32(8, packed.length, true);
@@ -184,6 +210,10 @@ describe('a damaged state is refused', { timeout: 120_000 }, () => {
 });
 
 test('plain data survives being text', () => {
-  expect(textToData(dataToText(DESCRIPTION), 'x')).toEqual(DESCRIPTION);
-  expect(() => textToData('{"a":', 'x')).toThrow('x: the description of the machine cannot be read');
+  const { text, bytes } = dataToText(DESCRIPTION);
+  expect(textToData(text, () => bytes.shift(), 'x')).toEqual(DESCRIPTION);
+  expect(() => textToData('{"a":', () => undefined, 'x')).toThrow('x: the description of the machine cannot be read');
+  expect(() => textToData('{"a":{"$bytes":4}}', () => undefined, 'x')).toThrow(
+    'x: the description of the machine has not the bytes that it names',
+  );
 });
