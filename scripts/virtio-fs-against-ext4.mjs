@@ -21,7 +21,7 @@ const DISK_BYTES = 2 ** 30;
 
 const WORKLOADS = `#!/bin/bash
 export PATH=/usr/sbin:/usr/bin HOME=/root LANG=C GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
-mount -t proc proc /proc; mount -t sysfs sys /sys
+mount -t proc proc /proc; mount -t sysfs sys /sys; [ -c /dev/null ] || mount -t devtmpfs dev /dev
 mkdir /w; cd /w
 mark() { echo "MARK $1"; }
 drop() { sync; echo 3 > /proc/sys/vm/drop_caches; }
