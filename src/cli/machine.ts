@@ -7,6 +7,7 @@ import { startConsolePc, type ConsolePcOptions, type RunningMachine as ConsoleMa
 import { readSavedPc } from '../boards/pc-state.ts';
 import type { SharedFileSystem } from '../machine/backends.ts';
 import type { MachineEnd } from '../machine/machine.ts';
+import { concatBytes } from '../base/bytes.ts';
 import { VmError } from '../base/errors.ts';
 import { NodeRandom } from '../node/clock.ts';
 import { FileSource } from '../node/file-source.ts';
@@ -35,6 +36,8 @@ export interface RunningMachine extends Omit<ConsoleMachine, 'save'> {
    * when that fails. Resolves with the file's size.
    */
   save(path: string, then: 'go on' | 'end'): Promise<number>;
+  /** The same in memory; the machine ends then. */
+  state(): Promise<Uint8Array>;
 }
 
 export type { MachineEnd };
@@ -68,7 +71,9 @@ export const startMachine: StartMachine = async (options) => {
   try {
     const saved = source && readSavedPc(source, await nodeStateCodec());
     if (source && source.sizeBytes <= VERIFIED_FIRST_BYTES) saved!.opened.verify();
-    kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, interpreter(runtime), VCPU_THREAD, options.log) : undefined;
+    // The processor of a state says where it can go on.
+    const wantsKvm = name === 'kvm' || (name === 'auto' && (!saved || saved.cpu.name === 'host'));
+    kvm = wantsKvm ? await openKvm(name, interpreter(runtime), VCPU_THREAD, options.log) : undefined;
     const cpu = options.cpu ?? (kvm ? undefined : saved?.cpu.name);
     if (kvm && cpu !== undefined) throw new VmError('unsupported', `--cpu ${cpu}: under KVM the processor is the host's; leave it out`);
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));
@@ -97,6 +102,7 @@ export const startMachine: StartMachine = async (options) => {
     return {
       ...machine,
       save: (path, then) => saveTo(machine, path, then),
+      state: () => stateOf(machine),
       ended: machine.ended.finally(close),
     };
   } catch (error) {
@@ -115,4 +121,10 @@ async function saveTo(machine: ConsoleMachine, path: string, then: 'go on' | 'en
   }
   await machine.save(await nodeStateCodec(), (data) => new NodeFiles().write(path, counted(data)), then);
   return size;
+}
+
+async function stateOf(machine: ConsoleMachine): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  await machine.save(await nodeStateCodec(), async (data) => void parts.push(...data), 'end');
+  return concatBytes(parts);
 }

@@ -70,7 +70,9 @@ test('list, info, diff and prune tell of it, in words and in JSON', async () => 
 
   const { output: info } = await run('info', 'mine@-1');
   expect(info).toMatch(/name +mine@2026-11-01\n/);
+  expect(info).toMatch(/booted state +13 B, of a machine with 1024 MiB\n/);
   expect(info).toMatch(/suite +unstable of 2026-11-01\n/);
+  expect(listed.map((line) => (JSON.parse(line) as { bootedBytes: number }).bootedBytes)).toEqual([13, 13]);
   expect((await run('info', 'mine', '--packages')).output).toMatch(/nano +2\n/);
 
   const { output: diff } = await run('diff', 'mine@-1', 'mine');

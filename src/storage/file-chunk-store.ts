@@ -46,6 +46,11 @@ export class FileChunkStore implements RemovableChunkStore {
     throw new VmError('bad-digest', `${path}: its content has gone bad and was removed: build or fetch it again`);
   }
 
+  /** The file of a chunk, for readers that verify what they read themselves and want only parts of it. */
+  pathOf(digest: string): string {
+    return this.#path(digest);
+  }
+
   async put(data: Uint8Array): Promise<string> {
     const digest = await sha256(data);
     const path = this.#path(digest);

@@ -118,6 +118,11 @@ export class FakeMachine implements RunningMachine {
     return 1234567;
   }
 
+  async state(): Promise<Uint8Array> {
+    this.end({ kind: 'stopped' });
+    return new TextEncoder().encode('a state');
+  }
+
   /** The guest reads all that waits. */
   take(): void {
     this.untaken = 0;

@@ -34,8 +34,10 @@ export async function infoVerb(host: Host, args: readonly string[]): Promise<num
     return EXIT_OK;
   }
   if (positionals.length !== 1) throw new VmError('usage', 'info: expected one name (daybreak info debian)');
-  const snapshot = await new Catalogue(host.files, host.dataDirectory).find(parseSnapshotName(positionals[0]!));
-  if (values['json']) print(`${JSON.stringify(snapshot)}\n`);
+  const catalogue = new Catalogue(host.files, host.dataDirectory);
+  const snapshot = await catalogue.find(parseSnapshotName(positionals[0]!));
+  const booted = await catalogue.booted(snapshot);
+  if (values['json']) print(`${JSON.stringify({ ...snapshot, ...(booted && { booted }) })}\n`);
   else if (values['lock']) print(printLock(snapshot.lock));
   else if (values['packages']) print(formatTable(snapshot.packages.map(({ name, version }) => [name, version])));
   else {
@@ -50,6 +52,12 @@ export async function infoVerb(host: Host, args: readonly string[]): Promise<num
         ['kernel', `Linux ${kernel.version}`],
         ...(lock.base ? [['base', `${lock.base.name}, tree ${lock.base.tree.slice(0, 12)}`]] : []),
         ...lock.suites.map((suite) => ['suite', `${suite.name} of ${dateOf(suite.dateMs)}`]),
+        [
+          'booted state',
+          booted
+            ? `${formatBytes(booted.sizeBytes)}, of a machine with ${booted.memoryBytes / 2 ** 20} MiB`
+            : 'none: daybreak try boots it',
+        ],
         ...(probes.length === 0 ? [['probes', 'none: it was not booted']] : probes.map((probe) => ['passed', probe])),
       ]),
     );

@@ -28,8 +28,12 @@ export async function listVerb(host: Host, args: readonly string[]): Promise<num
   const all = await catalogue.list((error) => host.messages.log('warn', 'list', error.message));
   const shown = positionals[0] === undefined ? all : all.filter(({ name }) => name === positionals[0]);
   if (values['json']) {
-    for (const { name, day, title, tree, contentBytes, packages, kernel } of shown) {
-      print(`${JSON.stringify({ name, day, title, tree, contentBytes, packageCount: packages.length, kernel: kernel.version })}\n`);
+    for (const snapshot of shown) {
+      const { name, day, title, tree, contentBytes, packages, kernel } = snapshot;
+      const bootedBytes = (await catalogue.booted(snapshot))?.sizeBytes;
+      print(
+        `${JSON.stringify({ name, day, title, tree, contentBytes, packageCount: packages.length, kernel: kernel.version, bootedBytes })}\n`,
+      );
     }
     return EXIT_OK;
   }
@@ -37,9 +41,13 @@ export async function listVerb(host: Host, args: readonly string[]): Promise<num
     host.messages.line('there are no snapshots here yet: daybreak build debian makes one');
     return EXIT_OK;
   }
-  const rows = shown.map(({ name, day, tree, contentBytes, packages, title }) => {
-    return [name, day, String(packages.length), formatBytes(contentBytes), tree.slice(0, 12), title ?? ''];
-  });
-  print(formatTable([['NAME', 'DAY', 'PACKAGES', 'SIZE', 'TREE', 'TITLE'], ...rows], [2, 3]));
+  const rows: string[][] = [];
+  for (const snapshot of shown) {
+    const { name, day, tree, contentBytes, packages, title } = snapshot;
+    const booted = await catalogue.booted(snapshot);
+    const state = booted ? formatBytes(booted.sizeBytes) : '-';
+    rows.push([name, day, String(packages.length), formatBytes(contentBytes), state, tree.slice(0, 12), title ?? '']);
+  }
+  print(formatTable([['NAME', 'DAY', 'PACKAGES', 'SIZE', 'STATE', 'TREE', 'TITLE'], ...rows], [2, 3, 4]));
   return EXIT_OK;
 }

@@ -112,13 +112,31 @@ describe('a build', () => {
 
   test('is not made again, but for --force or when something of it is lost', async () => {
     const { snapshot } = await build('base');
-    expect(started.length).toBe(2);
+    expect(started.length).toBe(3);
     expect((await build('base')).known).toBe(true);
-    expect(started.length).toBe(2);
+    expect(started.length).toBe(3);
     expect((await build('base', { force: true })).known).toBe(false);
     rmSync(join(directory, 'one/chunks', snapshot.tree.slice(0, 2)), { recursive: true });
     expect((await build('base')).known).toBe(false);
     expect((await build('base')).snapshot).toEqual(snapshot);
+  });
+
+  test('keeps a booted state with the snapshot, but not in its record, and makes a lost one again', async () => {
+    const { snapshot, catalogue } = await build('base');
+    const booted = (await catalogue.booted(snapshot))!;
+    expect(booted).toMatchObject({ tree: snapshot.tree, sizeBytes: 'a saved state'.length, memoryBytes: 2 ** 30 });
+    expect(new TextDecoder().decode(await catalogue.store.get(booted.state))).toBe('a saved state');
+    await catalogue.store.remove(booted.state);
+    expect(await catalogue.booted(snapshot)).toBeUndefined();
+    expect((await build('base')).known).toBe(true);
+    expect(await catalogue.booted(snapshot)).toEqual(booted);
+    expect(started.length).toBe(4);
+  });
+
+  test('that is not asked has no booted state', async () => {
+    const { snapshot, catalogue } = await build('base', { probe: false });
+    expect(await catalogue.booted(snapshot)).toBeUndefined();
+    expect(started.length).toBe(1);
   });
 
   test('on a base builds that first, and shares its files', async () => {

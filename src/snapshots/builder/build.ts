@@ -18,10 +18,12 @@ import { resolve } from '../debian/resolve.ts';
 import { readDeb, unpackInto } from '../debian/unpack.ts';
 import { timeOf, type Lock } from '../recipe/lock.ts';
 import type { LoadedRecipe } from '../recipe/load.ts';
+import { bootedState } from './booted.ts';
 import { buildInGuest } from './guest-build.ts';
 import type { BuildHost } from './host.ts';
 import { contentBytes } from './content-bytes.ts';
 import { probeTree } from './probe.ts';
+import { SYSTEM_MEMORY_BYTES } from './root.ts';
 import { sealTree } from './seal.ts';
 import { addSystemFiles } from './system-files.ts';
 import { unpackPackages, wantedBy } from './unpacked.ts';
@@ -36,7 +38,7 @@ export interface BuildOptions {
   readonly lock?: Lock;
   /** Also when the same has been built already. */
   readonly force?: boolean;
-  /** Leave the booting of the finished tree out. */
+  /** False leaves the booting of the finished tree out: it is not asked, and there is no booted state. */
   readonly probe?: boolean;
 }
 
@@ -64,7 +66,10 @@ export async function buildSnapshot(
       () => true,
       () => false,
     );
-    if (complete) return { snapshot: known, known: true };
+    if (complete) {
+      if (options.probe !== false && !(await catalogue.booted(known))) await keepBooted(host, catalogue, known);
+      return { snapshot: known, known: true };
+    }
   }
   return { snapshot: await make(host, catalogue, recipe, lock, inputs, archives[0]!, base, options), known: false };
 }
@@ -221,12 +226,21 @@ async function make(
         .sort((a, b) => (a.name < b.name ? -1 : 1)),
       probes: results.map(({ run }) => run),
     };
+    // Before the record: a snapshot that is in the list is whole.
+    if (options.probe !== false) await keepBooted(host, catalogue, snapshot);
     await catalogue.add(snapshot);
     await archive.prune();
     return snapshot;
   } finally {
     await debs.stop();
   }
+}
+
+async function keepBooted(host: BuildHost, catalogue: Catalogue, snapshot: Snapshot): Promise<void> {
+  const { store } = catalogue;
+  const state = await bootedState(host, await store.get(snapshot.kernel.digest), await catalogue.tree(snapshot), store);
+  host.signal?.throwIfAborted();
+  await catalogue.addBooted(snapshot, state, SYSTEM_MEMORY_BYTES);
 }
 
 /** The kernel is booted from outside; its modules have to be in the tree, and depmod lists them in the machine. */

@@ -20,7 +20,10 @@ export type MachineRequest = Pick<
   | 'log'
 >;
 
-export type BuildMachine = Pick<RunningMachine, 'input' | 'stop' | 'ended'>;
+export interface BuildMachine extends Pick<RunningMachine, 'input' | 'stop' | 'ended'> {
+  /** The machine as it stands, as a saved state; it ends then. */
+  state(): Promise<Uint8Array>;
+}
 
 export interface BuildHost extends ArchiveHost {
   /** Rejects with a VmError when the machine cannot be made. */

@@ -101,6 +101,37 @@ test('any record that is cut short or has a field of another kind is refused', a
     expect(() => parseSnapshot('x', text.slice(0, end))).toThrow(expect.objectContaining({ code: 'bad-image' }));
 });
 
+test('a booted state is kept as long as its snapshot is; one of another tree, damaged or lost is none', async () => {
+  const one = await add('debian', '2026-10-29', { a: '1' });
+  const data = new TextEncoder().encode('a state');
+  await catalogue.addBooted(one, data, 2 ** 30);
+  const booted = (await catalogue.booted(one))!;
+  expect(booted).toEqual({ format: 1, tree: one.tree, state: booted.state, sizeBytes: 7, memoryBytes: 2 ** 30 });
+  expect((await catalogue.list(() => {})).length).toBe(1);
+  const path = catalogue.store.pathOf(booted.state);
+  utimesSync(path, OLD, OLD);
+  expect((await catalogue.prune(clock, 0)).removed).toBe(0);
+  expect(await catalogue.booted({ ...one, tree: 'a'.repeat(64) })).toBeUndefined();
+  const record = join(directory, 'snapshots/debian/2026-10-29.state.json');
+  for (const text of [
+    '',
+    'null',
+    '[]',
+    '{"format": 1}',
+    JSON.stringify({ ...booted, state: '../x' }),
+    JSON.stringify({ ...booted, sizeBytes: -1 }),
+  ]) {
+    writeFileSync(record, text);
+    expect(await catalogue.booted(one)).toBeUndefined();
+  }
+  await catalogue.addBooted(one, data, 2 ** 30);
+  await catalogue.remove(one);
+  expect(readdirSync(join(directory, 'snapshots/debian'))).toEqual([]);
+  utimesSync(path, OLD, OLD);
+  await catalogue.prune(clock, 0);
+  expect(await catalogue.store.has(booted.state)).toBe(false);
+});
+
 test('pruning keeps what any snapshot needs', async () => {
   const gone = await add('debian', '2026-10-29', { shared: 's', old: 'o' });
   const kept = await add('debian', '2026-10-30', { shared: 's', new: 'n' });

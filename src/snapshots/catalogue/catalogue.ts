@@ -1,6 +1,6 @@
 /**
  * The snapshots on this computer, by name and day: a record each in `snapshots/NAME/DAY.json`, and what they are made of in one
- * store of chunks. A record is written last, so that whatever it names is there.
+ * store of chunks. A record is written last, so that whatever it names is there. `DAY.state.json` beside it tells of the booted state.
  */
 import { VmError } from '../../base/errors.ts';
 import type { WallClock } from '../../platform/clock.ts';
@@ -9,6 +9,7 @@ import { FileChunkStore, type PruneResult } from '../../storage/file-chunk-store
 import { decodeTree } from '../../storage/tree-text.ts';
 import type { Tree } from '../../storage/tree.ts';
 import { isRecipeName } from '../recipe/recipe.ts';
+import { parseBootedState, type BootedState } from './booted.ts';
 import { isDay, parseSnapshot, printSnapshot, type Snapshot } from './snapshot.ts';
 
 /** Shorter ones could be a name's mistake. */
@@ -118,8 +119,27 @@ export class Catalogue {
     return this.store.put(new TextEncoder().encode(tree.encode()));
   }
 
-  async remove({ name, day }: Snapshot): Promise<void> {
-    await this.#files.remove(`${this.#directory}/${name}/${day}.json`);
+  /** The booted state, where there is one of this very tree and its bytes are there. What is in them is checked by who resumes. */
+  async booted(snapshot: Snapshot): Promise<BootedState | undefined> {
+    const data = await this.#files.read(this.#bootedPath(snapshot));
+    const booted = data && parseBootedState(new TextDecoder().decode(data));
+    return booted?.tree === snapshot.tree && (await this.store.has(booted.state)) ? booted : undefined;
+  }
+
+  /** Keeps a saved state of a machine with that tree, instead of the one before. */
+  async addBooted(snapshot: Snapshot, data: Uint8Array, memoryBytes: number): Promise<void> {
+    const state = await this.store.put(data);
+    const booted: BootedState = { format: 1, tree: snapshot.tree, state, sizeBytes: data.length, memoryBytes };
+    await this.#files.write(this.#bootedPath(snapshot), new TextEncoder().encode(`${JSON.stringify(booted, undefined, 2)}\n`));
+  }
+
+  async remove(snapshot: Snapshot): Promise<void> {
+    await this.#files.remove(`${this.#directory}/${snapshot.name}/${snapshot.day}.json`);
+    await this.#files.remove(this.#bootedPath(snapshot));
+  }
+
+  #bootedPath({ name, day }: Snapshot): string {
+    return `${this.#directory}/${name}/${day}.state.json`;
   }
 
   /**
@@ -137,6 +157,8 @@ export class Catalogue {
     });
     for (const snapshot of snapshots) {
       needed.add(snapshot.tree).add(snapshot.kernel.digest);
+      const booted = await this.booted(snapshot);
+      if (booted) needed.add(booted.state);
       for (const [, node] of (await this.tree(snapshot)).entries()) if (node.type === 'file') needed.add(node.digest);
     }
     return this.store.prune(clock, (digest) => needed.has(digest), maxBytes);
@@ -147,7 +169,7 @@ export class Catalogue {
     for (const name of await this.#files.list(this.#directory)) {
       const inside = await this.#files.list(`${this.#directory}/${name}`);
       if (!isRecipeName(name)) continue;
-      if (inside.some((file) => file.endsWith('.json'))) found.push(name);
+      if (inside.some((file) => isDay(file.replace(/\.json$/, '')) && file.endsWith('.json'))) found.push(name);
       found.push(...inside.map((edition) => `${name}/${edition}`).filter((full) => !full.endsWith('.json') && isRecipeName(full)));
     }
     return found.sort();

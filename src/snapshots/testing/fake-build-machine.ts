@@ -43,6 +43,10 @@ export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = [
         const [output, status] = guest.answer?.(command) ?? ['', 0];
         setTimeout(() => request.output(encode(`echo of it\r\n\x1d\x1b[K${output}\x1e${status}\r\nroot@daybreak:~# `)), 0);
       },
+      async state() {
+        end({ kind: 'stopped' });
+        return encode('a saved state');
+      },
       ended,
       stop: () => end({ kind: 'stopped' }),
     };

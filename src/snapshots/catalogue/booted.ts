@@ -1,0 +1,29 @@
+/**
+ * The booted state of a snapshot: a machine with its tree, saved at the prompt. It is no part of the snapshot, since it does not
+ * follow from its inputs and fits one version of the devices: it can be lost, and made again.
+ */
+import { isSha256 } from '../../base/sha256.ts';
+
+export interface BootedState {
+  readonly format: 1;
+  /** Digest of the tree that it was booted from. */
+  readonly tree: string;
+  /** Digest of the saved state, which is the chunk of that name. */
+  readonly state: string;
+  readonly sizeBytes: number;
+  readonly memoryBytes: number;
+}
+
+/** Undefined for anything that is none. */
+export function parseBootedState(text: string): BootedState | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const { format, tree, state, sizeBytes, memoryBytes } = (value ?? {}) as Partial<Record<keyof BootedState, unknown>>;
+  const isCount = (count: unknown): count is number => Number.isSafeInteger(count) && (count as number) > 0;
+  if (format !== 1 || typeof tree !== 'string' || !isSha256(tree) || typeof state !== 'string' || !isSha256(state)) return undefined;
+  return isCount(sizeBytes) && isCount(memoryBytes) ? { format, tree, state, sizeBytes, memoryBytes } : undefined;
+}
