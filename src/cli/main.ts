@@ -9,7 +9,7 @@ const HELP = `Daybreak: try today's build of an operating system in a virtual ma
 Usage: daybreak VERB [options]
 
 Verbs:
-  try debian      today's Debian unstable, in a shell; nothing of it stays
+  try debian      today's Debian unstable, in a shell; nothing of it stays; the snapshot debian, where there is one
   try NAME@DAY    a snapshot: one that was built or pulled here, or a published one
   boot            start a kernel of your own
   build NAME      make a snapshot of a recipe: debian, debian/trixie, ./my-recipe.toml

@@ -1,11 +1,14 @@
 /** Machines whose root is a tree over virtio-fs: packages of Debian's, unpacked, without a maintainer script having run. */
 import { readFile } from 'node:fs/promises';
+import { concatBytes } from '../../src/base/bytes.ts';
 import { silent } from '../../src/base/log.ts';
-import { startConsolePc, type ConsolePcOptions } from '../../src/boards/console-pc.ts';
+import { startConsolePc, type ConsolePcHost, type ConsolePcOptions } from '../../src/boards/console-pc.ts';
 import type { MachineEnd } from '../../src/machine/machine.ts';
 import type { VCpuCounts } from '../../src/machine/vcpu.ts';
 import { NodeRandom } from '../../src/node/clock.ts';
 import { NodePace } from '../../src/node/pace.ts';
+import { nodeStateCodec } from '../../src/node/state-codec.ts';
+import type { BuildMachine, MachineRequest } from '../../src/snapshots/builder/host.ts';
 import { readDeb, unpackInto } from '../../src/snapshots/debian/unpack.ts';
 import { finishTree, prepareTree, writeDpkgDatabase, type InstalledPackage } from '../../src/snapshots/debian/userland.ts';
 import { MemoryChunkStore } from '../../src/storage/chunk-store.ts';
@@ -66,16 +69,8 @@ export async function runMachine(
   until?: RegExp,
   onOutput: (text: string) => void = () => {},
 ): Promise<Run> {
-  const compiled = async (name: string) => new WebAssembly.Module(await readFile(new URL(`../../dist/${name}`, import.meta.url)));
-  const host = {
-    pace: new NodePace(),
-    random: new NodeRandom(),
-    epochMs: Date.now(),
-    runtime: await compiled('runtime.wasm'),
-    handlers: await compiled('handlers.wasm'),
-  };
   let output = '';
-  const machine = await startConsolePc(host, {
+  const machine = await startConsolePc(await pcHost(), {
     initrds: [],
     noReboot: true,
     ...options,
@@ -90,4 +85,28 @@ export async function runMachine(
   });
   const end = await machine.ended;
   return { end, output, counts: machine.stats() };
+}
+
+/** A machine of a build, whose state can be had. */
+export async function startStateMachine(request: MachineRequest): Promise<BuildMachine> {
+  const machine = await startConsolePc(await pcHost(), request);
+  return {
+    ...machine,
+    async state() {
+      const parts: Uint8Array[] = [];
+      await machine.save(await nodeStateCodec(), async (data) => void parts.push(...data), 'end');
+      return concatBytes(parts);
+    },
+  };
+}
+
+async function pcHost(): Promise<ConsolePcHost> {
+  const compiled = async (name: string) => new WebAssembly.Module(await readFile(new URL(`../../dist/${name}`, import.meta.url)));
+  return {
+    pace: new NodePace(),
+    random: new NodeRandom(),
+    epochMs: Date.now(),
+    runtime: await compiled('runtime.wasm'),
+    handlers: await compiled('handlers.wasm'),
+  };
 }

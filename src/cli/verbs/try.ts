@@ -1,43 +1,52 @@
-/** `daybreak try debian`: today's Debian unstable in a machine that is thrown away. */
+/** `daybreak try`: a snapshot, or today's Debian unstable, in a machine that is thrown away. */
 import { VmError } from '../../base/errors.ts';
 import type { Files } from '../../platform/files.ts';
+import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
+import { isKeptName } from '../../snapshots/catalogue/kept.ts';
 import { DEFAULT_MIRROR, mirrorFromSources } from '../../snapshots/debian/apt-sources.ts';
 import { KERNEL_COMMAND_LINE, prepareDebian } from '../../snapshots/debian/prepare.ts';
 import { readKeyring } from '../../snapshots/debian/release.ts';
 import { runArchive } from '../../snapshots/debian/run-archive.ts';
-import { parseMemory, parseVerb, text } from '../arguments.ts';
+import { parseMemory, parseVerb, text, type ParsedArguments } from '../arguments.ts';
 import { watchCompiler, WATCH_OPTIONS } from '../compiler-watch.ts';
 import { ESCAPE_HINT } from '../console.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { runInTerminal, type RunInTerminal } from '../run-in-terminal.ts';
 import { statsFormat, STATS_OPTIONS } from '../stats.ts';
+import { tryLocal } from '../try-local.ts';
 import { trySnapshot } from '../try-snapshot.ts';
 
 export const TRY_HELP = `Usage: daybreak try debian|NAME[@DAY] [options] [-- COMMAND ARGUMENT…]
 
-Fetches today's Debian unstable, verifies it, and starts a root shell in a virtual machine of its own. Nothing of it
-stays: what the machine writes goes when it ends. With a COMMAND, runs that instead and exits with its status.
-NAME[@DAY] instead of debian is a snapshot, of this computer or, with --from, as it is published: it starts before its contents are
-here. With a COMMAND, that runs alone, without the system's services.
+Starts a snapshot of this computer at a root shell, in a virtual machine of its own: goes on from its booted state, where it has
+one. Nothing of it stays: what the machine writes goes when it ends. With a COMMAND, runs that instead and exits with its status;
+where there is no booted state it runs alone, without the system's services. With --from, it is a snapshot as it is published, which
+starts before its contents are here.
+
+When there is no snapshot of that name, "try debian" fetches today's Debian unstable, verifies it, and starts a small system of it;
+so it does with --mirror, --offline, --strict and --allow-older. "daybreak build debian" makes the full system.
 
 Options:
+  --cold            boot, though there is a booted state
+  --keep NAME       keep what the machine writes under this name, and go on with it the next time
   --from PLACE      start a published snapshot: an address or a directory
   --trust DIGEST    the publisher's fingerprint; needed the first time
   --mirror URL      Debian mirror (default: the one this system uses, else ${DEFAULT_MIRROR})
-  --memory SIZE     the machine's memory, in MiB or with a unit (default: 512; of a snapshot 1G)
+  --memory SIZE     the machine's memory, in MiB or with a unit (default: 512; of a snapshot 1G, or that of its booted state)
   --offline         use only what is in the cache
   --strict          refuse a mirror whose state has passed its date
   --allow-older     accept a state older than one already seen from that mirror
   --append TEXT     add to the kernel's command line
-  --accel NAME      jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit)
+  --accel NAME      jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit; auto for a snapshot of
+                    this computer)
   --stats           print what the processor has done, at the end, on standard error
   --json            … as one line of JSON
   --jit-log FILE    write what the compiler does to a file, a line each
   --symbols FILE    name compiled code by a System.map or kallsyms, in the log and for profilers
   -h, --help        this text
 
-In the shell: exit or Ctrl-D powers off, ${ESCAPE_HINT}.
+In the shell: exit or Ctrl-D ends it (poweroff does, of a published snapshot), ${ESCAPE_HINT}.
 Exit status: that of the COMMAND or the shell; 125 when daybreak itself fails and there is a COMMAND.
 `;
 
@@ -46,6 +55,8 @@ const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/
 
 export async function tryVerb(host: Host, args: readonly string[]): Promise<number> {
   const { values, positionals, command } = parseVerb('try', args, {
+    cold: { type: 'boolean' },
+    keep: { type: 'string' },
     from: { type: 'string' },
     trust: { type: 'string' },
     mirror: { type: 'string' },
@@ -65,19 +76,66 @@ export async function tryVerb(host: Host, args: readonly string[]): Promise<numb
   }
   if (positionals.length !== 1) throw new VmError('usage', 'try: expected one name (daybreak try debian)');
   const name = positionals[0]!;
-  const from = text(values, 'from');
-  // Its console is made of packages on the spot; anything else is a snapshot.
-  const userland = name === 'debian' && from === undefined;
   if (command?.length === 0) throw new VmError('usage', 'try: expected a command behind --');
-  const memoryBytes = parseMemory(text(values, 'memory') ?? (userland ? '512' : '1G'));
+  const keep = text(values, 'keep');
+  if (keep !== undefined && !isKeptName(keep))
+    throw new VmError('usage', `--keep ${keep}: expected a name of small letters, digits, ".", "-" and "_"`);
+  const memory = text(values, 'memory');
+  const memoryBytes = memory === undefined ? undefined : parseMemory(memory);
   const stats = statsFormat(values);
+  const catalogue = new Catalogue(host.files, host.dataDirectory);
+  const kind = await kindOf(catalogue, name, values, command);
   const watch = await watchCompiler(host.files, values);
   try {
-    const options = { values, command, memoryBytes, stats, watch };
+    if (kind === 'local') {
+      const [append, accelerator] = [text(values, 'append'), text(values, 'accel')];
+      const cold = values['cold'] === true;
+      return await tryLocal(host, catalogue, {
+        name: parseSnapshotName(name),
+        command,
+        cold,
+        keep,
+        memoryBytes,
+        append,
+        accelerator,
+        stats,
+        watch,
+      });
+    }
+    const userland = kind === 'userland';
+    const options = { values, command, memoryBytes: memoryBytes ?? (userland ? 512 : 1024) * 2 ** 20, stats, watch };
     return await (userland ? tryDebian(host, options) : trySnapshot(host, name, options));
   } finally {
     await watch.close();
   }
+}
+
+/**
+ * `userland`: a console that is made of packages on the spot; `local`: a snapshot of this computer, resumed or booted to its shell;
+ * `alone`: a published snapshot, or a command without a system around it.
+ */
+async function kindOf(
+  catalogue: Catalogue,
+  name: string,
+  values: ParsedArguments['values'],
+  command: readonly string[] | undefined,
+): Promise<'userland' | 'local' | 'alone'> {
+  const wanted = parseSnapshotName(name);
+  const given = (options: readonly string[]) => options.find((option) => values[option] !== undefined);
+  const [fetching, own] = [given(['mirror', 'offline', 'strict', 'allow-older']), given(['cold', 'keep'])];
+  const other = fetching ?? given(['from']);
+  if (own !== undefined && other !== undefined)
+    throw new VmError('usage', `--${own} is for a snapshot of this computer: leave --${other} out`);
+  if (given(['from']) !== undefined) return 'alone';
+  if (name === 'debian' && fetching !== undefined) return 'userland';
+  // What is kept outlives its snapshot.
+  if (values['keep'] !== undefined) return 'local';
+  const snapshot = await catalogue.find(wanted).catch((error: unknown) => {
+    if (error instanceof VmError && error.code === 'not-found') return undefined;
+    throw error;
+  });
+  if (!snapshot) return name === 'debian' && own === undefined ? 'userland' : 'alone';
+  return command === undefined || own !== undefined || (await catalogue.booted(snapshot)) ? 'local' : 'alone';
 }
 
 async function tryDebian(host: Host, options: RunInTerminal): Promise<number> {
@@ -112,6 +170,7 @@ async function tryDebian(host: Host, options: RunInTerminal): Promise<number> {
     messages.line(
       `Debian ${SUITE} of ${image.date}, Linux ${image.kernelVersion}, ${image.packageCount} packages; exit powers off, ${ESCAPE_HINT}`,
     );
+    messages.line('a small system, fetched; daybreak build debian makes the full one, which then starts by the same name');
   }
   const append = text(values, 'append');
   return runInTerminal(

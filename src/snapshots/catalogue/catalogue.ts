@@ -10,6 +10,7 @@ import { decodeTree } from '../../storage/tree-text.ts';
 import type { Tree } from '../../storage/tree.ts';
 import { isRecipeName } from '../recipe/recipe.ts';
 import { parseBootedState, type BootedState } from './booted.ts';
+import { isKeptName, parseKept, type Kept } from './kept.ts';
 import { isDay, parseSnapshot, printSnapshot, type Snapshot } from './snapshot.ts';
 
 /** Shorter ones could be a name's mistake. */
@@ -42,11 +43,13 @@ export function parseSnapshotName(text: string): SnapshotName {
 export class Catalogue {
   readonly #files: Files;
   readonly #directory: string;
+  readonly #keptDirectory: string;
   readonly store: FileChunkStore;
 
   constructor(files: Files, dataDirectory: string) {
     this.#files = files;
     this.#directory = `${dataDirectory}/snapshots`;
+    this.#keptDirectory = `${dataDirectory}/kept`;
     this.store = new FileChunkStore(files, `${dataDirectory}/chunks`);
   }
 
@@ -105,8 +108,37 @@ export class Catalogue {
 
   /** Its tree, verified. */
   async tree(snapshot: Snapshot): Promise<Tree> {
-    const text = new TextDecoder().decode(await this.store.get(snapshot.tree));
-    return decodeTree(`${snapshot.name}@${snapshot.day}`, text);
+    return this.treeOf(`${snapshot.name}@${snapshot.day}`, snapshot.tree);
+  }
+
+  /** The tree of that digest, verified. `where` is for messages. */
+  async treeOf(where: string, digest: string): Promise<Tree> {
+    return decodeTree(where, new TextDecoder().decode(await this.store.get(digest)));
+  }
+
+  /** The machine that is kept under a name. Throws `bad-image` when its record cannot be read. */
+  async kept(name: string): Promise<Kept | undefined> {
+    const path = `${this.#keptDirectory}/${name}.json`;
+    const data = await this.#files.read(path);
+    return data && parseKept(path, new TextDecoder().decode(data));
+  }
+
+  /** Keeps it, instead of the one before. What it names must be in the store. */
+  async keep(name: string, kept: Kept): Promise<void> {
+    await this.#files.write(`${this.#keptDirectory}/${name}.json`, new TextEncoder().encode(`${JSON.stringify(kept, undefined, 2)}\n`));
+  }
+
+  /** False when there was none. */
+  async dropKept(name: string): Promise<boolean> {
+    const path = `${this.#keptDirectory}/${name}.json`;
+    if (!(await this.#files.info(path))) return false;
+    await this.#files.remove(path);
+    return true;
+  }
+
+  async keptNames(): Promise<string[]> {
+    const files = (await this.#files.list(this.#keptDirectory)).filter((file) => file.endsWith('.json'));
+    return files.map((file) => file.slice(0, -'.json'.length)).filter(isKeptName);
   }
 
   /** Keeps it: from now on it is in the list. What it names must be in the store. */
@@ -143,7 +175,7 @@ export class Catalogue {
   }
 
   /**
-   * Removes chunks that no snapshot names, until `maxBytes` of those are left. Refuses (`bad-image`) while a record or a tree
+   * Removes chunks that no snapshot and no kept machine names, until `maxBytes` of those are left. Refuses (`bad-image`) while a record or a tree
    * cannot be read: what it needs is not known.
    */
   async prune(clock: WallClock, maxBytes: number): Promise<PruneResult> {
@@ -160,6 +192,12 @@ export class Catalogue {
       const booted = await this.booted(snapshot);
       if (booted) needed.add(booted.state);
       for (const [, node] of (await this.tree(snapshot)).entries()) if (node.type === 'file') needed.add(node.digest);
+    }
+    for (const name of await this.keptNames()) {
+      const kept = await this.kept(name);
+      if (!kept) continue;
+      needed.add(kept.tree).add(kept.kernel.digest);
+      for (const [, node] of (await this.treeOf(name, kept.tree)).entries()) if (node.type === 'file') needed.add(node.digest);
     }
     return this.store.prune(clock, (digest) => needed.has(digest), maxBytes);
   }

@@ -1,0 +1,183 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { VmError } from '../base/errors.ts';
+import { NodeFiles } from '../node/files.ts';
+import { Catalogue } from '../snapshots/catalogue/catalogue.ts';
+import type { Snapshot } from '../snapshots/catalogue/snapshot.ts';
+import { writeFile } from '../snapshots/testing/fake-build-machine.ts';
+import { TreeBuilder } from '../storage/tree-builder.ts';
+import type { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
+import type { Host } from './host.ts';
+import { main } from './main.ts';
+import { testHost, type FakeMachine } from './testing/fakes.ts';
+
+let directory: string;
+let catalogue: Catalogue;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'daybreak-try-'));
+  catalogue = new Catalogue(new NodeFiles(), join(directory, 'data'));
+  return () => rmSync(directory, { recursive: true, force: true });
+});
+
+async function add(day: string, state?: string): Promise<Snapshot> {
+  const builder = new TreeBuilder(1);
+  const data = new TextEncoder().encode(day);
+  const digest = await catalogue.store.put(data);
+  builder.add('etc/day', { type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 1, digest, sizeBytes: data.length }, 'test');
+  const tree = builder.build();
+  const snapshot: Snapshot = {
+    format: 1,
+    name: 'debian',
+    day,
+    tree: await catalogue.putTree(tree),
+    entryCount: tree.size,
+    contentBytes: 1,
+    kernel: { digest: await catalogue.store.put(new TextEncoder().encode('kernel')), version: '7.2' },
+    inputs: 'f'.repeat(64),
+    lock: { format: 1, recipe: 'debian', day, suites: [{ name: 'unstable', dateMs: 1, index: 'e'.repeat(64) }], packages: [], kernel: [] },
+    packages: [],
+    probes: [],
+  };
+  await catalogue.add(snapshot);
+  if (state !== undefined) await catalogue.addBooted(snapshot, new TextEncoder().encode(state), 2 ** 30);
+  return snapshot;
+}
+
+interface Guest {
+  /** What runs prints, and ends with; undefined: the machine ends on its own. */
+  readonly run?: (machine: FakeMachine) => number | undefined | Promise<number | undefined>;
+  /** What starting fails with when there is a state. */
+  readonly refuse?: VmError;
+}
+
+const EXIT_0: Guest = { run: () => 0 };
+
+/** A guest with a prompt, which does what is typed there. */
+async function tried(guest: Guest, ...args: string[]) {
+  const machines: FakeMachine[] = [];
+  const test = testHost(directory);
+  const { startMachine } = test.host;
+  const host: Host = {
+    ...test.host,
+    startMachine: async (options) => {
+      if (options.restore !== undefined && guest.refuse) throw guest.refuse;
+      const machine = (await startMachine(options)) as FakeMachine;
+      machines.push(machine);
+      const input = machine.input.bind(machine);
+      machine.input = async (data) => {
+        await input(data);
+        const nonce = /\\035([0-9a-f]{16})/.exec(new TextDecoder().decode(data))?.[1];
+        if (nonce === undefined) return;
+        machine.print(`the echo\r\n\x1d${nonce}`);
+        const status = await guest.run?.(machine);
+        if (status !== undefined) machine.print(`\x1e${nonce} ${status}\n`);
+        if (machine.typed.includes('systemctl poweroff')) machine.end({ kind: 'poweroff' });
+      };
+      setTimeout(() => options.restore === undefined && machine.print('booting\nroot@daybreak:~# '), 0);
+      return machine;
+    },
+  };
+  const status = await main(host, ['try', ...args]);
+  return { status, output: test.terminal.output, errors: test.errors.text, machines };
+}
+
+describe('try of a snapshot of this computer', () => {
+  test('goes on from the booted state, and shows only what runs', async () => {
+    await add('2026-11-01', 'a state');
+    const hello: Guest = { run: (machine) => (machine.print('hello\n'), 7) };
+    const { status, output, machines } = await tried(hello, 'debian', '--', 'hello', "it's");
+    expect([status, output]).toEqual([7, 'hello\n']);
+    const { restore, memoryBytes, kernel, fileSystems } = machines[0]!.options;
+    expect(restore).toMatch(/chunks/);
+    expect([memoryBytes, new TextDecoder().decode(kernel), fileSystems!.length]).toEqual([2 ** 30, 'kernel', 1]);
+    expect(machines[0]!.typed).toContain("daybreak $'hello' $'it\\047s'\n");
+  });
+
+  test('boots with --cold, with other memory or kernel options, and without a state, and says why', async () => {
+    await add('2026-11-01', 'a state');
+    await add('2026-10-31');
+    for (const [args, why] of [
+      [['debian', '--cold'], ''],
+      [['debian', '--memory', '2G'], 'the booted state has 1024 MiB'],
+      [['debian', '--append', 'debug'], 'knows nothing of --append'],
+      [['debian@-1'], 'it has no booted state'],
+    ] as const) {
+      const { status, errors, machines } = await tried(EXIT_0, ...args);
+      expect(status).toBe(0);
+      expect(machines[0]!.options.restore).toBeUndefined();
+      expect(machines[0]!.options.commandLine).toMatch(/root=root rootfstype=virtiofs .*systemd/);
+      if (why === '') expect(errors).not.toContain('boots:');
+      else expect(errors).toContain(why);
+    }
+  });
+
+  test('boots when the state does not fit this machine, and says so', async () => {
+    await add('2026-11-01', 'a state');
+    const { status, errors, machines } = await tried({ ...EXIT_0, refuse: new VmError('bad-state', 'another processor') }, 'debian');
+    expect([status, machines.length]).toEqual([0, 1]);
+    expect(errors).toContain('debian@2026-11-01 boots: another processor');
+    const broken = await tried({ ...EXIT_0, refuse: new VmError('host-io', 'no more files') }, 'debian', '--', 'x');
+    expect(broken).toMatchObject({ status: 125, errors: expect.stringContaining('no more files') });
+  });
+
+  test('throws away what the machine wrote, but for --keep, which goes on with it', async () => {
+    const first = await add('2026-11-01', 'a state');
+    const write: Guest = {
+      run: async ({ options }) => {
+        await writeFile(options.fileSystems![0]!.backend as TreeFileSystem, 'etc/mine', 'mine');
+        return 0;
+      },
+    };
+    await tried(write, 'debian');
+    const kept = await tried(write, 'debian', '--keep', 'work');
+    expect(kept).toMatchObject({ status: 0, errors: expect.stringContaining('kept as work') });
+    expect((await catalogue.tree(first)).get('etc/mine')).toBeUndefined();
+    await add('2026-11-02', 'a state');
+    let seen: string[] = [];
+    const look: Guest = {
+      run: ({ options }) => {
+        seen = [...(options.fileSystems![0]!.backend as TreeFileSystem).tree.entries()].map(([path]) => path);
+        return 0;
+      },
+    };
+    const again = await tried(look, 'debian', '--keep', 'work');
+    expect(again.machines[0]!.options.restore).toBeUndefined();
+    expect(seen).toContain('etc/mine');
+    await tried(look, 'debian');
+    expect(seen).not.toContain('etc/mine');
+    // Pruned snapshots take nothing of it along.
+    for (const one of await catalogue.list(() => {})) await catalogue.remove(one);
+    expect((await tried(look, 'debian', '--keep', 'work')).status).toBe(0);
+    expect((await tried(look, 'debian@2026-11-02', '--keep', 'work')).status).toBe(1);
+  });
+
+  test('a machine that ends on its own is told with its last words', async () => {
+    await add('2026-11-01', 'a state');
+    const panic: Guest = { run: (machine) => (machine.print('Kernel panic\n'), machine.end({ kind: 'reset' }), undefined) };
+    expect(await tried(panic, 'debian', '--', 'x')).toMatchObject({
+      status: 125,
+      errors: expect.stringMatching(/\(reset\)[^]*Kernel panic/),
+    });
+    expect((await tried(panic, 'debian')).status).toBe(1);
+    const off: Guest = { run: (machine) => (machine.end({ kind: 'poweroff' }), undefined) };
+    expect((await tried(off, 'debian')).status).toBe(0);
+  });
+
+  test.each<[string, number, string[]]>([
+    ['no snapshot plan9 on this computer', 1, ['plan9']],
+    ['names no snapshot', 2, ['../x']],
+    ['expected a name of small letters', 2, ['debian', '--keep', '../x']],
+    ['no snapshot debian on this computer', 1, ['debian', '--cold']],
+    ['no snapshot debian on this computer', 1, ['debian', '--keep', 'work']],
+    ['no snapshot debian@2026-11-01 on this computer', 1, ['debian@2026-11-01']],
+    ['--cold is for a snapshot of this computer: leave --mirror out', 2, ['debian', '--mirror', 'http://x', '--cold']],
+    ['--keep is for a snapshot of this computer: leave --from out', 2, ['debian', '--from', 'http://x', '--keep', 'x']],
+  ])('says "%s"', async (message, expected, args) => {
+    const { status, errors } = await tried({}, ...args);
+    expect(status).toBe(expected);
+    expect(errors).toContain(message);
+  });
+});

@@ -1,0 +1,40 @@
+/** What is typed for a person at the prompt of a machine that has just come there. */
+
+export interface PromptLine {
+  readonly nonce: string;
+  /** A command and its arguments instead of the person's shell. */
+  readonly command?: readonly string[];
+  /** The terminal's type. */
+  readonly term?: string;
+  /** No person at the console: no echo, and lines end with LF alone. */
+  readonly plain: boolean;
+  /** Power off behind it, so that all that was written is written out. */
+  readonly powerOff: boolean;
+}
+
+/**
+ * What is typed at the prompt of a root shell (bash) of a machine that has just come here: sets the guest's clock by its real-time
+ * clock, since it may have stood still, and lets the shell or the command say how it ended.
+ */
+export function promptLine({ nonce, command, term, plain, powerOff }: PromptLine): string {
+  const set = ['date -us @$(cat /sys/class/rtc/rtc0/since_epoch) >/dev/null 2>&1'];
+  if (term !== undefined && /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/.test(term)) set.push(`export TERM=${term}`);
+  if (plain) set.push('stty -echo -opost');
+  const begin = `printf '\\035${nonce}'`;
+  const end = `printf '\\036${nonce} %d\\n'`;
+  const off = powerOff ? '; systemctl poweroff' : '';
+  if (!command) return ` ${set.join('; ')}; trap '${end.replaceAll("'", '"')} "$?"${off}' EXIT; ${begin}\n`;
+  // A shell of its own: the key that ends the command must not end what comes behind it.
+  const script = `trap : INT QUIT; ${begin}; "$@"; ${end} "$?"`.replaceAll("'", '"');
+  return ` ${set.join('; ')}; bash -c '${script}' daybreak ${command.map(quoted).join(' ')}${off}\n`;
+}
+
+/** A word for bash. The line editor would take a control character as a key, so none is in it. */
+function quoted(word: string): string {
+  const bytes = [...new TextEncoder().encode(word)];
+  return `$'${bytes.map((byte) => (isPlain(byte) ? String.fromCharCode(byte) : `\\${byte.toString(8).padStart(3, '0')}`)).join('')}'`;
+}
+
+function isPlain(byte: number): boolean {
+  return /[A-Za-z0-9 _.,:;/=+@%-]/.test(String.fromCharCode(byte));
+}

@@ -1,0 +1,97 @@
+/** `daybreak try` of a snapshot, as a person runs it: resumed from a booted state that the builder made, booted, and kept. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { bootedState } from '../../src/snapshots/builder/booted.ts';
+import { SYSTEM_MEMORY_BYTES } from '../../src/snapshots/builder/root.ts';
+import { Catalogue } from '../../src/snapshots/catalogue/catalogue.ts';
+import type { Snapshot } from '../../src/snapshots/catalogue/snapshot.ts';
+import { nodeHost } from '../../src/cli/host.ts';
+import { NodeFiles } from '../../src/node/files.ts';
+import { buildDaybreak } from './daybreak.ts';
+import { openSuite } from './debian.ts';
+import { fetched } from './linux.ts';
+import { debianRoot, startStateMachine } from './tree-root.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'daybreak-try-'));
+const PACKAGES = ['systemd-sysv', 'dbus', 'udev', 'login', 'passwd', 'procps', 'apt', 'mount', 'bash'];
+const AUTOLOGIN = '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200 - $TERM\n';
+
+beforeAll(buildDaybreak, 300_000);
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+interface Ended {
+  readonly status: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+function daybreakTry(args: readonly string[], input = ''): Promise<Ended> {
+  return new Promise((done) => {
+    const child = spawn(process.execPath, [resolve('dist/daybreak.js'), 'try', ...args], {
+      env: { ...process.env, XDG_DATA_HOME: directory },
+    });
+    let [output, errors] = ['', ''];
+    child.stdout.on('data', (data: Buffer) => (output += data.toString()));
+    child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
+    child.on('close', (status) => done({ status, output, errors }));
+    child.stdin.end(input);
+  });
+}
+
+test('a snapshot goes on from its booted state, boots, and is kept', { timeout: 3_600_000 }, async (context) => {
+  const { root, kernel } = await fetched(context, async () => {
+    const suite = await openSuite('sid');
+    return {
+      root: await debianRoot(suite, PACKAGES, { 'etc/systemd/system/serial-getty@.service.d/autologin.conf': AUTOLOGIN }),
+      kernel: (await suite.kernel('linux-image-cloud-amd64')).vmlinuz.data,
+    };
+  });
+  const catalogue = new Catalogue(new NodeFiles(), join(directory, 'daybreak'));
+  for (const [, node] of root.tree.entries()) if (node.type === 'file') await catalogue.store.put(await root.store.get(node.digest));
+  const snapshot: Snapshot = {
+    format: 1,
+    name: 'small',
+    day: '2026-11-01',
+    tree: await catalogue.putTree(root.tree),
+    entryCount: root.tree.size,
+    contentBytes: 1,
+    kernel: { digest: await catalogue.store.put(kernel), version: 'of today' },
+    inputs: 'f'.repeat(64),
+    lock: {
+      format: 1,
+      recipe: 'small',
+      day: '2026-11-01',
+      suites: [{ name: 'sid', dateMs: 1, index: 'e'.repeat(64) }],
+      packages: [],
+      kernel: [],
+    },
+    packages: [],
+    probes: [],
+  };
+  await catalogue.add(snapshot);
+  const host = { ...nodeHost(new AbortController().signal), progress: () => {}, consoleLog: () => {}, startMachine: startStateMachine };
+  await catalogue.addBooted(snapshot, await bootedState(host, kernel, root.tree, catalogue.store), SYSTEM_MEMORY_BYTES);
+
+  const resumed = await daybreakTry(
+    ['small', '--', 'sh', '-c', 'cat /proc/uptime; date +%s; tr a-z A-Z; echo gone > /root/gone; exit 7'],
+    'typed',
+  );
+  expect(resumed.status, resumed.errors).toBe(7);
+  const [uptime, seconds, said] = resumed.output.split('\n');
+  expect(uptime).toMatch(/^\d+\.\d+ /);
+  // The guest's clock is the host's, though it stood still.
+  expect(Math.abs(Number(seconds) - Date.now() / 1000)).toBeLessThan(300);
+  expect(said).toBe('TYPED');
+
+  const shell = await daybreakTry(['small', '--keep', 'work'], 'ls /root; echo mine > /root/mine\nexit 3\n');
+  expect(shell.status, shell.errors).toBe(3);
+  expect(shell.output).not.toContain('gone\n');
+  expect(shell.errors).toContain('kept as work');
+  const booted = await daybreakTry(['small', '--keep', 'work', '--', 'cat', '/root/mine']);
+  expect([booted.status, booted.output], booted.errors).toEqual([0, 'mine\n']);
+  const cold = await daybreakTry(['small', '--cold', '--', 'ls', '/root']);
+  expect([cold.status, cold.output], cold.errors).toEqual([0, '']);
+});
