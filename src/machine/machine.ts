@@ -26,6 +26,8 @@ const FASTEST_NS = 0.05;
 const SLICE_MS = 8;
 /** Instructions in a slice whose speed is not known yet. */
 const FIRST_SLICE = 100_000;
+/** A host that gives us little time makes a machine look slow; slices that are all overhead would make it so. */
+const SMALLEST_SLICE = 20_000;
 const LARGEST_SLICE = 1 << 23;
 /** A wait below this is spent looking at the host's events: host timers are no finer. */
 const SHORTEST_SLEEP_MS = 1;
@@ -174,7 +176,7 @@ export class Machine implements Door {
     const { clock } = this;
     const began = this.#pace.nowMs();
     const executedBefore = vcpu.executed;
-    const budget = Math.min(Math.max(Math.floor(this.#speed * SLICE_MS), 1000), LARGEST_SLICE);
+    const budget = Math.min(Math.max(Math.floor(this.#speed * SLICE_MS), SMALLEST_SLICE), LARGEST_SLICE);
     if (vcpu.unit === 'instructions') {
       // The rate that would bring guest time to real time by the end of the slice, within bounds.
       const lag = this.#realNs + SLICE_MS * 1e6 - clock.now();
