@@ -151,8 +151,14 @@ export class Machine implements Door {
     try {
       while (!this.#end) {
         const work = this.#holds.shift() ?? this.#pauses.shift();
-        if (work) this.#vcpu?.pause?.();
-        await (work ? work() : this.#slice(this.#vcpu!));
+        if (!work) {
+          await this.#slice(this.#vcpu!);
+          continue;
+        }
+        this.#vcpu?.pause?.();
+        await work();
+        // A guest that asks for a restart again and again must not keep the host's events out.
+        await this.#pace.breathe();
       }
     } catch (error) {
       this.#end ??= { kind: 'failed', error };
