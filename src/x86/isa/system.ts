@@ -148,7 +148,6 @@ export const SYSTEM: readonly Row[] = [
   row('serialize', 'NP 0F 01 /=E8:', () => {}, { feature: 'serialize' }),
 ]; // prettier-ignore
 
-/** RDTSC: #GP above CPL 0 when CR4.TSD forbids it. */
 /** MOV from a segment register to a general one; to memory, 16 bits whatever the operand size, is rare. */
 function readSelector(o: Ops): void {
   const { b } = o;
@@ -184,6 +183,7 @@ function writePaging(o: Ops): void {
   b.call(o.callees['loadCr3']!, value);
 }
 
+/** RDTSC: #GP above CPL 0 when CR4.TSD forbids it. */
 function readTimeStamp(o: Ops): void {
   const forbidden = o.b.op('i32.and', o.state32(L.CR4), o.b.i32(4));
   o.if(forbidden, () => o.requireCpl0());

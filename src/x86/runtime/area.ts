@@ -3,7 +3,7 @@
  * it lies; any other is put together in STAGE. All of it is translated before anything is read or written.
  */
 import * as L from './layout';
-import { hostForRead, hostForWrite, misaligned, noteWatched, systemRead, systemWrite, USER, WRITE } from './mmu';
+import { hostForRead, hostForWrite, isCanonical, misaligned, noteWatched, systemRead, systemWrite, USER, WRITE } from './mmu';
 
 let pendingVa: u64 = 0;
 /** Bytes of STAGE that `finishWrite` has to send off; 0 when the area was written in place. */
@@ -13,10 +13,6 @@ let pendingSecond: u32 = 0;
 
 function privilege(): u32 {
   return load<u32>(L.CPL) == 3 ? USER : 0;
-}
-
-export function isCanonical(va: u64): bool {
-  return <u64>((<i64>(va << 16)) >> 16) == va;
 }
 
 function nextPage(va: u64): u64 {

@@ -4,7 +4,7 @@
  */
 import { decodeRun, hasRoom } from './decode';
 import * as L from './layout';
-import { pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
+import { isCanonical, pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
 import { entryOf, fill, flushCodeTlb, flushWriteTlb } from './tlb';
 
 const NONE: u64 = 0xffffffffffffffff;
@@ -42,7 +42,7 @@ function newPage(host: u32, mode: u32): u32 {
  * FAULT: the exception is recorded. Linear addresses outside 64-bit code are below 2^32.
  */
 export function codePage(va: u64, mode: u32): u32 {
-  if (<u64>(<i64>(va << 16) >> 16) != va) {
+  if (!isCanonical(va)) {
     store<u32>(L.FAULT_VECTOR, 13);
     store<u32>(L.FAULT_ERROR, 0);
     return FAULT;
@@ -69,7 +69,7 @@ export function codePage(va: u64, mode: u32): u32 {
  * then. 0 when the fetch faults, or something has to be cleared away first.
  */
 export function refind(va: u64): u32 {
-  if (<u64>(<i64>(va << 16) >> 16) != va) return 0;
+  if (!isCanonical(va)) return 0;
   const cr2 = load<u64>(L.CR2);
   const pa = walk(va, FETCH | (load<u32>(L.CPL) == 3 ? USER : 0));
   if (pa == NONE) {

@@ -3,7 +3,7 @@
  * one. What is rare, or faults in its turn, is the processor's (system/interrupts.ts), and nothing has changed then. SDM vol. 3, 6.14.
  */
 import * as L from './layout';
-import { IMPLICIT, systemRead, systemWrite } from './mmu';
+import { IMPLICIT, isCanonical, systemRead, systemWrite } from './mmu';
 import { CS, SS, TR, descriptorAt, isPlainCode, setNullStack, setSegment, updateStackMask } from './segments';
 import { selectTlb } from './tlb';
 
@@ -34,12 +34,6 @@ function peek(va: u64, bytes: u32): bool {
   return systemRead(va, L.SCRATCH, bytes, IMPLICIT) != 0;
 }
 
-// @ts-ignore: decorator
-@inline
-function canonical(va: u64): bool {
-  return (<i64>(va << 16)) >> 16 == <i64>va;
-}
-
 /**
  * Delivers the page fault that has been recorded, of an instruction at a linear address; its target is at TRANSFER then. False when the
  * processor has to do it.
@@ -66,7 +60,7 @@ function deliver(address: u64, error: u32): bool {
   const target = <u64>((middle & 0xffff0000) | (low & 0xffff)) | (<u64>load<u32>(L.SCRATCH, 8) << 32);
   // Of any privilege, without a stack of its own
   const type = (middle >> 8) & 0x9f;
-  if ((type != INTERRUPT_GATE && type != TRAP_GATE) || middle & 7 || !canonical(target)) return false;
+  if ((type != INTERRUPT_GATE && type != TRAP_GATE) || middle & 7 || !isCanonical(target)) return false;
   const selector = low >> 16;
   let stack = load<u64>(RSP);
   if (cpl == 3) {
@@ -74,7 +68,7 @@ function deliver(address: u64, error: u32): bool {
     stack = load<u64>(L.SCRATCH);
   }
   const descriptor = descriptorAt(selector);
-  if (!canonical(stack) || !descriptor || !peek(descriptor, 8) || !isPlainCode(L.SCRATCH, 0)) return false;
+  if (!isCanonical(stack) || !descriptor || !peek(descriptor, 8) || !isPlainCode(L.SCRATCH, 0)) return false;
 
   const pointer = (stack & ~15) - FRAME_BYTES;
   store<u64>(L.TRANSFER, error);

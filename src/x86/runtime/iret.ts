@@ -3,7 +3,7 @@
  * nothing has changed then. SDM vol. 2, IRET/IRETD/IRETQ.
  */
 import * as L from './layout';
-import { hostForRead } from './mmu';
+import { hostForRead, isCanonical } from './mmu';
 import {
   ACCESSED, CODE, CONFORMING, CS, DPL, DS, ES, FS, GS, PRESENT, S, SS, UNUSABLE, WRITABLE,
   attributesOf, descriptorAt, isPlainCode, setNullStack, setSegment, updateStackMask,
@@ -55,7 +55,7 @@ export function interruptReturn(): i32 {
   const selector: u32 = load<u16>(frame, 8);
   const stackSelector: u32 = load<u16>(frame, 32);
   const level = selector & 3;
-  if ((<i64>(target << 16)) >> 16 != <i64>target || (level != 0 && level != 3)) return 0;
+  if (!isCanonical(target) || (level != 0 && level != 3)) return 0;
   const code = descriptorOf(selector);
   if (!code || !isPlainCode(code, level)) return 0;
   let stack: u32 = 0;

@@ -237,7 +237,7 @@ function setBits(host: u32, bits: u64, wide: bool): void {
 
 // @ts-ignore: decorator
 @inline
-function canonical(va: u64): bool {
+export function isCanonical(va: u64): bool {
   return <u64>((<i64>(va << 16)) >> 16) == va;
 }
 
@@ -338,7 +338,7 @@ function leading(bytes: u32): u32 {
  */
 export function slowRead(va: u64, flags: u32): u32 {
   const bytes = flags & 63;
-  if (!canonical(va) || !canonical(legacyWrap(va + leading(bytes) - 1))) return addressFault(flags >> 8);
+  if (!isCanonical(va) || !isCanonical(legacyWrap(va + leading(bytes) - 1))) return addressFault(flags >> 8);
   if (!(flags & 128) && misaligned(va, bytes)) return 0;
   store<u64>(L.COUNT_TLB_MISSES, load<u64>(L.COUNT_TLB_MISSES) + 1);
   const first = walk(va, privilege());
@@ -347,7 +347,7 @@ export function slowRead(va: u64, flags: u32): u32 {
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   if (bytes > rest) {
     const next = legacyWrap(va + rest);
-    if (!canonical(next)) return addressFault(flags >> 8);
+    if (!isCanonical(next)) return addressFault(flags >> 8);
     const second = walk(next, privilege());
     if (second == NONE) return 0;
     readPhysical(first, L.BOUNCE, rest);
@@ -375,7 +375,7 @@ function legacyWrap(va: u64): u64 {
  */
 export function slowWrite(va: u64, flags: u32): u32 {
   const bytes = flags & 63;
-  if (!canonical(va) || !canonical(legacyWrap(va + leading(bytes) - 1))) return addressFault(flags >> 8);
+  if (!isCanonical(va) || !isCanonical(legacyWrap(va + leading(bytes) - 1))) return addressFault(flags >> 8);
   if (!(flags & 128) && misaligned(va, bytes)) return 0;
   store<u64>(L.COUNT_TLB_MISSES, load<u64>(L.COUNT_TLB_MISSES) + 1);
   const first = walk(va, privilege() | WRITE);
@@ -384,7 +384,7 @@ export function slowWrite(va: u64, flags: u32): u32 {
   const rest: u32 = 0x1000 - (<u32>va & 0xfff);
   if (bytes > rest) {
     const next = legacyWrap(va + rest);
-    if (!canonical(next)) return addressFault(flags >> 8);
+    if (!isCanonical(next)) return addressFault(flags >> 8);
     const second = walk(next, privilege() | WRITE);
     if (second == NONE) return 0;
     return bounce(first, second, bytes, rest, (flags & 64) != 0);
@@ -421,7 +421,7 @@ export function commit(): void {
 export function hostForRead(va: u64): u32 {
   const entry = entryOf(load<u32>(L.TLB_READ), va);
   if (load<u64>(entry) == (va & ~0xfff)) return load<u32>(entry, 8) + <u32>va;
-  if (!canonical(va)) return 0;
+  if (!isCanonical(va)) return 0;
   const pa = walk(va, privilege());
   if (pa == NONE) return 0;
   const host = ramHost(pa);
@@ -433,7 +433,7 @@ export function hostForRead(va: u64): u32 {
 export function hostForWrite(va: u64, bytes: u32): u32 {
   const entry = entryOf(load<u32>(L.TLB_WRITE), va);
   if (load<u64>(entry) == (va & ~0xfff)) return load<u32>(entry, 8) + <u32>va;
-  if (!canonical(va)) return 0;
+  if (!isCanonical(va)) return 0;
   const pa = walk(va, privilege() | WRITE);
   if (pa == NONE) return 0;
   const host = ramHost(pa);
@@ -456,7 +456,7 @@ function systemWrap(va: u64): u64 {
  * USER and IMPLICIT bits. Copies between SCRATCH-like memory at `at` and the linear address; 0 with the fault recorded.
  */
 export function systemRead(va: u64, at: u32, bytes: u32, access: u32): i32 {
-  if (!canonical(va) || !canonical(systemWrap(va + bytes - 1))) return <i32>addressFault(0);
+  if (!isCanonical(va) || !isCanonical(systemWrap(va + bytes - 1))) return <i32>addressFault(0);
   if (access & USER && misaligned(va, bytes)) return 0;
   const first = walk(va, access);
   if (first == NONE) return 0;
@@ -473,7 +473,7 @@ export function systemRead(va: u64, at: u32, bytes: u32, access: u32): i32 {
 }
 
 export function systemWrite(va: u64, at: u32, bytes: u32, access: u32): i32 {
-  if (!canonical(va) || !canonical(systemWrap(va + bytes - 1))) return <i32>addressFault(0);
+  if (!isCanonical(va) || !isCanonical(systemWrap(va + bytes - 1))) return <i32>addressFault(0);
   if (access & USER && misaligned(va, bytes)) return 0;
   const first = walk(va, access | WRITE);
   if (first == NONE) return 0;

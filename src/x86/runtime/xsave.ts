@@ -3,9 +3,9 @@
  * State components are x87 (bit 0), SSE (1) and AVX (2); there are no supervisor components (IA32_XSS is 0).
  * Privilege and XSAVE's alignment are checked by the handlers.
  */
-import { areaForRead, areaForWrite, finishWrite, isCanonical } from './area';
+import { areaForRead, areaForWrite, finishWrite } from './area';
 import * as L from './layout';
-import { misaligned } from './mmu';
+import { isCanonical, misaligned } from './mmu';
 import { slot } from './x87-stack';
 import { x87Initialize, x87SetControl, x87SetStatus, x87Status } from './x87-state';
 
