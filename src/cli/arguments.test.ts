@@ -1,19 +1,43 @@
 import { describe, expect, test } from 'vitest';
 import { parseCpus, parseMemory, parseVerb } from './arguments.ts';
 import { xdgDirectory } from './host.ts';
+import type { Usage } from './usage/usage.ts';
 
-const OPTIONS = { mirror: { type: 'string' }, strict: { type: 'boolean' } } as const;
+const USAGE: Usage = {
+  summary: [],
+  synopsis: [],
+  about: '',
+  operands: ['anything'],
+  command: true,
+  options: { mirror: { value: 'URL', about: '' }, disk: { value: 'FILE', multiple: true, about: '' }, strict: { about: '' } },
+};
 
 describe('parseVerb', () => {
   test('keeps what stands behind -- as it is', () => {
-    const parsed = parseVerb('try', ['debian', '--strict', '--', 'sh', '-c', '--', '--mirror'], OPTIONS);
+    const parsed = parseVerb('try', ['debian', '--strict', '--', 'sh', '-c', '--', '--mirror'], USAGE);
     expect(parsed).toEqual({ values: { strict: true }, positionals: ['debian'], command: ['sh', '-c', '--', '--mirror'] });
   });
 
+  test('collects what may be given several times', () => {
+    expect(parseVerb('boot', ['--disk', 'a', '--disk=b'], USAGE).values).toEqual({ disk: ['a', 'b'] });
+  });
+
   test.each([[['--what']], [['--mirror']], [['--strict=yes']]])('%j is a usage error that names the verb', (args) => {
-    expect(() => parseVerb('try', args, OPTIONS)).toThrow(
+    expect(() => parseVerb('try', args, USAGE)).toThrow(
       expect.objectContaining({ code: 'usage', message: expect.stringMatching(/^try: .*daybreak try --help/) }),
     );
+  });
+
+  test('says which option was meant', () => {
+    expect(() => parseVerb('try', ['--miror', 'x'], USAGE)).toThrow(
+      "try: Unknown option '--miror' (did you mean --mirror? daybreak try --help)",
+    );
+    expect(() => parseVerb('try', ['--zebra'], USAGE)).toThrow("try: Unknown option '--zebra' (daybreak try --help)");
+  });
+
+  test('a command behind -- is for verbs that take one', () => {
+    const { command: _, ...without } = USAGE;
+    expect(() => parseVerb('list', ['--', 'ls'], without)).toThrow('list: it takes no command behind --');
   });
 });
 

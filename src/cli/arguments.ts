@@ -2,8 +2,8 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { VmError } from '../base/errors.ts';
 import { memoryBytes, MEMORY_EXPECTED } from '../base/memory-size.ts';
-
-type Options = NonNullable<ParseArgsConfig['options']>;
+import { nearest } from './nearest.ts';
+import type { Usage } from './usage/usage.ts';
 
 export interface ParsedArguments {
   readonly values: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
@@ -12,16 +12,23 @@ export interface ParsedArguments {
   readonly command: readonly string[] | undefined;
 }
 
-/** Like `parseArgs`, but throws VmError `usage`, and keeps what stands behind `--` apart. */
-export function parseVerb(verb: string, args: readonly string[], options: Options): ParsedArguments {
+/** A verb's arguments by its usage, and `help`. Throws VmError `usage`. What stands behind `--` is kept apart. */
+export function parseVerb(verb: string, args: readonly string[], { options: known, command: takesCommand }: Usage): ParsedArguments {
+  const options: NonNullable<ParseArgsConfig['options']> = { help: { type: 'boolean', short: 'h' } };
+  for (const [name, { value, multiple = false }] of Object.entries(known))
+    options[name] = { type: value === undefined ? 'boolean' : 'string', multiple };
   const dashes = args.indexOf('--');
   const own = dashes < 0 ? args : args.slice(0, dashes);
   try {
     const { values, positionals } = parseArgs({ args: [...own], options, allowPositionals: true, strict: true });
+    if (dashes >= 0 && !takesCommand && !values['help']) throw new Error('it takes no command behind --');
     return { values: { ...values }, positionals, command: dashes < 0 ? undefined : args.slice(dashes + 1) };
   } catch (error) {
     const message = error instanceof Error ? error.message.split('. To specify')[0]! : String(error);
-    throw new VmError('usage', `${verb}: ${message} (daybreak ${verb} --help)`, error);
+    const unknown = /^Unknown option '--(.+)'$/s.exec(message)?.[1];
+    const meant = unknown === undefined ? undefined : nearest(unknown, Object.keys(options));
+    const hint = meant === undefined ? `daybreak ${verb} --help` : `did you mean --${meant}? daybreak ${verb} --help`;
+    throw new VmError('usage', `${verb}: ${message} (${hint})`, error);
   }
 }
 

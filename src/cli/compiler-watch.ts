@@ -7,8 +7,6 @@ import { FileOutput } from './file-output.ts';
 import { JitLog } from './jit-log.ts';
 import { Symbols } from './symbols.ts';
 
-export const WATCH_OPTIONS = { 'jit-log': { type: 'string' }, symbols: { type: 'string' } } as const;
-
 export interface CompilerWatch {
   /** Undefined when nobody watches. */
   readonly observer: CompilerObserver | undefined;

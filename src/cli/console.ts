@@ -9,8 +9,6 @@ const END_OF_FILE = 0x04;
 const FIRST_REPEAT_MS = 100;
 const LAST_REPEAT_MS = 2000;
 
-export const ESCAPE_HINT = 'Ctrl-] q leaves';
-
 export interface ConsoleOptions {
   /** End of piped input is passed on to the guest's terminal as Ctrl-D. */
   readonly endOfInput: 'eof' | 'nothing';

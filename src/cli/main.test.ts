@@ -7,6 +7,7 @@ import { FakeArchive, makeSigner } from '../snapshots/testing/fake-archive.ts';
 import { main } from './main.ts';
 import { statusOf } from './verbs/boot.ts';
 import { testHost, type FakeMachine, type FakeTerminal } from './testing/fakes.ts';
+import { USAGES, VERB_NAMES } from './usage/table.ts';
 
 let directory: string;
 
@@ -25,12 +26,29 @@ describe('the command line', () => {
     expect(terminal.output).toContain('Usage: daybreak VERB');
   });
 
-  test('each verb has help of its own', async () => {
-    for (const verb of ['try', 'boot', 'serve', 'doctor']) {
+  test.each(VERB_NAMES)('%s has help of its own, which names all its options, in lines that fit', async (verb) => {
+    for (const args of [
+      [verb, '--help'],
+      ['help', verb],
+      [verb, '-h'],
+    ]) {
       const { host, terminal } = testHost(directory);
-      expect(await main(host, [verb, '--help'])).toBe(0);
+      expect(await main(host, args)).toBe(0);
       expect(terminal.output).toContain(`Usage: daybreak ${verb}`);
+      for (const option of Object.keys(USAGES[verb].options)) expect(terminal.output).toContain(`  --${option}`);
+      expect(terminal.output.split('\n').filter((line) => line.length > 140)).toEqual([]);
     }
+  });
+
+  test.each([
+    [['tyr'], 'there is no verb tyr (did you mean try? daybreak --help)'],
+    [['help', 'publihs'], 'there is no verb publihs (did you mean publish? daybreak --help)'],
+    [['fly'], 'there is no verb fly (daybreak --help)'],
+    [['try', 'debian', '--menory', '1G'], "try: Unknown option '--menory' (did you mean --memory? daybreak try --help)"],
+  ])('%j is told what may have been meant', async (args, message) => {
+    const { host, errors } = testHost(directory);
+    expect(await main(host, args)).toBe(2);
+    expect(errors.text).toContain(message);
   });
 
   test.each([

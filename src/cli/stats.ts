@@ -4,8 +4,6 @@ import type { VCpuCounts } from '../machine/vcpu.ts';
 import type { ParsedArguments } from './arguments.ts';
 import { formatBytes, type Messages } from './messages.ts';
 
-export const STATS_OPTIONS = { stats: { type: 'boolean' }, json: { type: 'boolean' } } as const;
-
 /** How the counts are to be printed; undefined: not at all. Throws VmError `usage` for `--json` alone. */
 export function statsFormat(values: ParsedArguments['values']): 'words' | 'json' | undefined {
   if (values['json'] && !values['stats']) throw new VmError('usage', '--json: it says how --stats prints, and needs it');

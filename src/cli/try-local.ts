@@ -9,11 +9,12 @@ import { PromptGate } from '../snapshots/session/prompt-gate.ts';
 import { promptLine } from '../snapshots/session/prompt-line.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import type { CompilerWatch } from './compiler-watch.ts';
-import { attach, ESCAPE_HINT, type ConsoleEnd } from './console.ts';
+import { attach, type ConsoleEnd } from './console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import type { MachineOptions, RunningMachine } from './machine.ts';
 import { printStats, type statsFormat } from './stats.ts';
+import { ESCAPE_HINT } from './usage/running.ts';
 
 export interface TryLocalOptions {
   readonly name: SnapshotName;

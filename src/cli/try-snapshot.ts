@@ -15,11 +15,11 @@ import { FileChunkStore } from '../storage/file-chunk-store.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../storage/tree.ts';
 import { text } from './arguments.ts';
-import { ESCAPE_HINT } from './console.ts';
 import type { Host } from './host.ts';
 import { formatBytes } from './messages.ts';
 import { fingerprintOf, pullHost, pullOptions } from './publishing.ts';
 import { runInTerminal, type RunInTerminal } from './run-in-terminal.ts';
+import { ESCAPE_HINT } from './usage/running.ts';
 
 /** Contents that were fetched for machines, and that no snapshot of this computer has. */
 const CACHE_BYTES = 4 * 1024 ** 3;

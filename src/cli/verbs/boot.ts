@@ -1,77 +1,17 @@
 /** `daybreak boot`: the bare machine, for people who know QEMU. */
 import { VmError } from '../../base/errors.ts';
-import { parseCpus, parseMemory, parseVerb, text } from '../arguments.ts';
-import { watchCompiler, WATCH_OPTIONS } from '../compiler-watch.ts';
-import { attach, ESCAPE_HINT } from '../console.ts';
+import { parseCpus, parseMemory, text, type ParsedArguments } from '../arguments.ts';
+import { watchCompiler } from '../compiler-watch.ts';
+import { attach } from '../console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
 import { FileOutput } from '../file-output.ts';
 import type { Host } from '../host.ts';
 import type { MachineEnd, RunningMachine } from '../machine.ts';
 import { Saving } from '../saving.ts';
-import { printStats, statsFormat, STATS_OPTIONS } from '../stats.ts';
+import { printStats, statsFormat } from '../stats.ts';
 
-export const BOOT_HELP = `Usage: daybreak boot --kernel FILE [options]
-       daybreak boot --restore FILE [options]
-
-Starts a machine with this kernel: a Linux bzImage, an ELF with a PVH note, or a multiboot ELF. Or goes on with a machine
-that was saved.
-
-Options:
-  --kernel FILE       the kernel
-  --initrd FILE       an initial RAM disk; may be given several times, they follow each other
-  --append TEXT       the kernel's command line
-  --memory SIZE       in MiB or with a unit: 512, 2G (default: 512)
-  --cpus N            processors, with --accel kvm (default: 1)
-  --disk FILE[,ro]    a raw disk image; may be given several times
-  --fs TAG=DIR        a directory as a virtio-fs file system with this tag; what the guest writes there is thrown away;
-                      may be given several times
-  --cpu MODEL         x86-64-v2, x86-64-v3, max
-  --accel NAME        jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit)
-  --serial WHERE      the first serial port: stdio, file:FILE, none (default: stdio)
-  --save FILE         Ctrl-] s saves the machine to FILE and quits; so do signals that end daybreak
-  --save-when TEXT    … and so does TEXT on the serial port
-  --restore FILE      go on from a saved state, with the same disks; memory and CPU are those of the state
-  --no-reboot         a reset ends the machine
-  --debug-exit        add the isa-debug-exit device at port 0xf4
-  --stats             print what the processor has done, at the end, on standard error
-  --json              … as one line of JSON
-  --jit-log FILE      write what the compiler does to a file, a line each
-  --symbols FILE      name compiled code by a System.map or kallsyms, in the log and for profilers
-  -h, --help          this text
-
-On a terminal, ${ESCAPE_HINT}.
-Exit status: 0 the guest powered off, or was left by the escape key; (VALUE << 1) | 1 by debug-exit;
-1 daybreak failed, or the guest reset under --no-reboot; 2 wrong usage; 128 + N ended by signal N; 141 nobody reads the
-serial port's output any more.
-`;
-
-export async function bootVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals, command } = parseVerb('boot', args, {
-    kernel: { type: 'string' },
-    initrd: { type: 'string', multiple: true },
-    append: { type: 'string' },
-    memory: { type: 'string' },
-    cpus: { type: 'string' },
-    disk: { type: 'string', multiple: true },
-    fs: { type: 'string', multiple: true },
-    cpu: { type: 'string' },
-    accel: { type: 'string' },
-    serial: { type: 'string' },
-    save: { type: 'string' },
-    'save-when': { type: 'string' },
-    restore: { type: 'string' },
-    'no-reboot': { type: 'boolean' },
-    'debug-exit': { type: 'boolean' },
-    ...STATS_OPTIONS,
-    ...WATCH_OPTIONS,
-    help: { type: 'boolean', short: 'h' },
-  });
-  if (values['help']) {
-    host.terminal.write(new TextEncoder().encode(BOOT_HELP));
-    return EXIT_OK;
-  }
-  if (positionals.length > 0 || command)
-    throw new VmError('usage', `boot: unexpected argument ${[...positionals, ...(command ?? [])][0] ?? '--'}`);
+export async function bootVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
+  if (positionals.length > 0) throw new VmError('usage', `boot: unexpected argument ${positionals[0]}`);
   const kernelPath = text(values, 'kernel');
   const restore = text(values, 'restore');
   if (kernelPath === undefined && restore === undefined) {

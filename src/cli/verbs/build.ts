@@ -6,53 +6,14 @@ import { DEFAULT_MIRROR } from '../../snapshots/debian/apt-sources.ts';
 import { readKeyring } from '../../snapshots/debian/release.ts';
 import { loadRecipe } from '../../snapshots/recipe/load.ts';
 import { parseLock, printLock } from '../../snapshots/recipe/lock.ts';
-import { parseVerb, text } from '../arguments.ts';
+import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
 import { systemKeyring, systemMirror } from './try.ts';
 
-export const BUILD_HELP = `Usage: daybreak build NAME|FILE.toml [options]
-
-Makes today's snapshot of a recipe: resolves its packages, fetches and verifies them, unpacks them here, lets their own
-scripts configure them inside a machine, boots the result and asks it what the recipe wants to know. The same recipe and
-lock give the same tree. What a recipe builds on is built first. Nothing is done when the same is there already.
-
-Options:
-  --mirror URL      Debian mirror (default: the one this system uses, else ${DEFAULT_MIRROR})
-  --lock FILE       build exactly what this lock says
-  --write-lock FILE write the lock of what was built
-  --force           build again what is there already
-  --no-probe        do not boot the finished tree
-  --accel NAME      jit, interpreter, kvm; auto: kvm where it works, else jit (default: auto)
-  --log FILE        write all that the machines print to a file
-  --offline         use only what is in the cache
-  --strict          refuse a mirror whose state has passed its date
-  --allow-older     accept a state older than one already seen from that mirror
-  --json            print the snapshot's record as JSON
-  -h, --help        this text
-`;
-
-export async function buildVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseVerb('build', args, {
-    mirror: { type: 'string' },
-    lock: { type: 'string' },
-    'write-lock': { type: 'string' },
-    accel: { type: 'string' },
-    log: { type: 'string' },
-    force: { type: 'boolean' },
-    'no-probe': { type: 'boolean' },
-    offline: { type: 'boolean' },
-    strict: { type: 'boolean' },
-    'allow-older': { type: 'boolean' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  });
+export async function buildVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
-  if (values['help']) {
-    print(BUILD_HELP);
-    return EXIT_OK;
-  }
   if (positionals.length !== 1) throw new VmError('usage', 'build: expected one name or file (daybreak build debian)');
   const { files, messages } = host;
   const recipe = await loadRecipe(files, host.recipeDirectory, positionals[0]!);

@@ -2,34 +2,14 @@
 import { VmError } from '../../base/errors.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
 import { diffSnapshots, type FileChange, type TreeDiff } from '../../snapshots/catalogue/diff.ts';
-import { parseVerb } from '../arguments.ts';
+import type { ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
 import { formatTable } from '../table.ts';
 
-export const DIFF_HELP = `Usage: daybreak diff A B [options]
-
-What changed from snapshot A to snapshot B, both on this computer: packages, then files with the package that each belongs to,
-then sizes. A name alone is its newest day; debian@-1 is the one before.
-
-Options:
-  --files           every file that changed, not only how many of each package
-  --json            all of it as JSON
-  -h, --help        this text
-`;
-
-export async function diffVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseVerb('diff', args, {
-    files: { type: 'boolean' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  });
+export async function diffVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
-  if (values['help']) {
-    print(DIFF_HELP);
-    return EXIT_OK;
-  }
   if (positionals.length !== 2) throw new VmError('usage', 'diff: expected two names (daybreak diff debian@-1 debian)');
   const catalogue = new Catalogue(host.files, host.dataDirectory);
   const [a, b] = [await catalogue.find(parseSnapshotName(positionals[0]!)), await catalogue.find(parseSnapshotName(positionals[1]!))];

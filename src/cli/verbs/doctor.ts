@@ -1,28 +1,12 @@
 /** `daybreak doctor`: what this computer has for fast machines, what is missing, and what mends it. */
 import { VmError } from '../../base/errors.ts';
-import { parseVerb } from '../arguments.ts';
+import type { ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 
-export const DOCTOR_HELP = `Usage: daybreak doctor [options]
-
-Says whether machines can run on KVM here, by running small guests; if not, what is missing and what mends it.
-Without KVM, machines run on Daybreak's own compiler, which needs nothing.
-
-Options:
-  --json              for programs
-  -h, --help          this text
-`;
-
-export async function doctorVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals, command } = parseVerb('doctor', args, { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } });
+export async function doctorVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const print = (text: string): void => host.terminal.write(new TextEncoder().encode(text));
-  if (values['help']) {
-    print(DOCTOR_HELP);
-    return EXIT_OK;
-  }
-  if (positionals.length > 0 || command)
-    throw new VmError('usage', `doctor: unexpected argument ${[...positionals, ...(command ?? [])][0] ?? '--'}`);
+  if (positionals.length > 0) throw new VmError('usage', `doctor: unexpected argument ${positionals[0]}`);
   const report = await host.diagnoseKvm();
   if (values['json']) {
     print(`${JSON.stringify({ kvm: report }, undefined, 2)}\n`);

@@ -3,36 +3,14 @@ import { VmError } from '../../base/errors.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
 import { dateOf } from '../../snapshots/debian/archive.ts';
 import { printLock } from '../../snapshots/recipe/lock.ts';
-import { parseVerb } from '../arguments.ts';
+import type { ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
 import { formatTable } from '../table.ts';
 
-export const INFO_HELP = `Usage: daybreak info NAME[@DAY] [options]
-
-What is known of a snapshot on this computer: where it comes from, what is in it, what it was asked. DAY is latest (default), -1 for
-the one before, a date such as 2026-10-30, or the beginning of a tree's digest.
-
-Options:
-  --packages        all packages with their versions
-  --lock            its lock, for daybreak build --lock
-  --json            all of it as one line of JSON
-  -h, --help        this text
-`;
-
-export async function infoVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseVerb('info', args, {
-    packages: { type: 'boolean' },
-    lock: { type: 'boolean' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  });
+export async function infoVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
-  if (values['help']) {
-    print(INFO_HELP);
-    return EXIT_OK;
-  }
   if (positionals.length !== 1) throw new VmError('usage', 'info: expected one name (daybreak info debian)');
   const catalogue = new Catalogue(host.files, host.dataDirectory);
   const snapshot = await catalogue.find(parseSnapshotName(positionals[0]!));

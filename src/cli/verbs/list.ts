@@ -1,28 +1,14 @@
 /** `daybreak list`: the snapshots on this computer. */
 import { VmError } from '../../base/errors.ts';
 import { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
-import { parseVerb } from '../arguments.ts';
+import type { ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
 import { formatTable } from '../table.ts';
 
-export const LIST_HELP = `Usage: daybreak list [NAME] [options]
-
-The snapshots on this computer, or those of one name, newest first.
-
-Options:
-  --json            one line of JSON for each
-  -h, --help        this text
-`;
-
-export async function listVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseVerb('list', args, { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } });
+export async function listVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
-  if (values['help']) {
-    print(LIST_HELP);
-    return EXIT_OK;
-  }
   if (positionals.length > 1) throw new VmError('usage', 'list: expected one name at most');
   const catalogue = new Catalogue(host.files, host.dataDirectory);
   const all = await catalogue.list((error) => host.messages.log('warn', 'list', error.message));

@@ -1,35 +1,13 @@
 /** `daybreak prune`: removes old snapshots, and contents that none of the rest needs. */
 import { VmError } from '../../base/errors.ts';
 import { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
-import { parseVerb, text } from '../arguments.ts';
+import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
 
-export const PRUNE_HELP = `Usage: daybreak prune [options]
-
-Removes contents that no snapshot on this computer needs and that nobody has asked for within a day, those of interrupted
-builds for instance.
-
-Options:
-  --keep-days N     first remove all but the N newest days of each name
-  --keep-size SIZE  leave that much of what is not needed, the latest: an interrupted build finds its work again (default: 0)
-  --json            what was removed, as one line of JSON
-  -h, --help        this text
-`;
-
-export async function pruneVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseVerb('prune', args, {
-    'keep-days': { type: 'string' },
-    'keep-size': { type: 'string' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  });
+export async function pruneVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
-  if (values['help']) {
-    print(PRUNE_HELP);
-    return EXIT_OK;
-  }
   if (positionals.length > 0) throw new VmError('usage', 'prune: it takes options only (daybreak prune --help)');
   const keepDays = text(values, 'keep-days');
   if (keepDays !== undefined && !/^[1-9]\d{0,4}$/.test(keepDays))

@@ -9,56 +9,16 @@ import { collect } from '../../snapshots/publish/collect.ts';
 import { KeyDirectory } from '../../snapshots/publish/keyring.ts';
 import { renew, rotateKey } from '../../snapshots/publish/rotate.ts';
 import { publishSnapshot } from '../../snapshots/publish/publish.ts';
-import { parseVerb, text, type ParsedArguments } from '../arguments.ts';
+import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
 import { ROLES } from '../../snapshots/trust/metadata.ts';
 import { openStorage } from '../storage.ts';
+import { GRACE_HOURS, PACKING_LEVEL } from '../usage/publishing.ts';
 
-const LEVEL = 9;
-const GRACE_HOURS = 48;
-
-export const PUBLISH_HELP = `Usage: daybreak publish NAME[@DAY] PLACE [options]
-       daybreak publish --renew|--collect|--rotate ROLE PLACE [options]
-
-Publishes a snapshot of this computer at PLACE, a directory or s3://BUCKET/PREFIX: what is new as packs, an index, a
-signed list. Any web server can offer the directory; readers see the old state or the new one, never a part. The first
-time, it makes keys.
-
-Options:
-  --keys DIR        the secret keys (default: XDG_DATA_HOME/daybreak/keys)
-  --keep-days N     of this name, list only the N newest days from now on
-  --level N         of zstd, 1 to 19 (default: ${LEVEL})
-  --record          boot it once, and publish in which order it asks for its contents: those are fetched ahead
-  --renew           nothing new: sign what is published there for another while
-  --rotate ROLE     give root, targets, snapshot or timestamp a new key; needs the root's
-  --collect         remove what no listed day has needed for a while, unless that is more than half
-  --grace HOURS     of --collect: how long (default: ${GRACE_HOURS})
-  --even-much       of --collect: also when it is more than half
-  --json            what was published, as one line of JSON
-  -h, --help        this text
-`;
-
-export async function publishVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseVerb('publish', args, {
-    keys: { type: 'string' },
-    'keep-days': { type: 'string' },
-    level: { type: 'string' },
-    record: { type: 'boolean' },
-    renew: { type: 'boolean' },
-    rotate: { type: 'string' },
-    collect: { type: 'boolean' },
-    grace: { type: 'string' },
-    'even-much': { type: 'boolean' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  });
+export async function publishVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
-  if (values['help']) {
-    print(PUBLISH_HELP);
-    return EXIT_OK;
-  }
   if (values['renew'] || values['collect'] || values['rotate'] !== undefined) return maintain(host, values, positionals);
   const [name, place] = positionals;
   if (name === undefined || place === undefined || positionals.length > 2)
@@ -66,7 +26,7 @@ export async function publishVerb(host: Host, args: readonly string[]): Promise<
   const keepDays = text(values, 'keep-days');
   if (keepDays !== undefined && !/^[1-9]\d{0,4}$/.test(keepDays))
     throw new VmError('usage', `--keep-days ${keepDays}: expected a number from 1 on`);
-  const level = text(values, 'level') ?? String(LEVEL);
+  const level = text(values, 'level') ?? String(PACKING_LEVEL);
   if (!/^([1-9]|1\d)$/.test(level)) throw new VmError('usage', `--level ${level}: expected a number from 1 to 19`);
   const storage = openStorage(host, place);
   const keys = new KeyDirectory(host.files, text(values, 'keys') ?? `${host.dataDirectory}/keys`);

@@ -5,45 +5,13 @@ import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogu
 import { pull, type PullResult } from '../../snapshots/get/pull.ts';
 import { openSource } from '../../snapshots/get/source.ts';
 import { originOf, origins, rememberOrigin } from '../../snapshots/get/origins.ts';
-import { parseVerb, text } from '../arguments.ts';
+import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
 import { fingerprintOf, pullHost, pullOptions } from '../publishing.ts';
 
-export const PULL_HELP = `Usage: daybreak pull NAME[@DAY] [options]
-
-Brings a published day to this computer: fetches what is not here, verifies everything, and lists it like one that was built here. What
-interrupts it does not matter: the next time goes on from there.
-
-Options:
-  --from PLACE      where it is published: an address or a directory (default: where the name came from before)
-  --trust DIGEST    the publisher's fingerprint; needed the first time
-  --json            what it came to, as one line of JSON
-  -h, --help        this text
-`;
-
-export const UPDATE_HELP = `Usage: daybreak update [NAME…] [options]
-
-Brings the latest day of each NAME to this computer, or of all that were pulled before: only what has changed, as patches where these
-are smaller.
-
-Options:
-  --json            what each came to, as one line of JSON
-  -h, --help        this text
-`;
-
-export async function pullVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseVerb('pull', args, {
-    from: { type: 'string' },
-    trust: { type: 'string' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  });
-  if (values['help']) {
-    host.terminal.write(new TextEncoder().encode(PULL_HELP));
-    return EXIT_OK;
-  }
+export async function pullVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   if (positionals.length !== 1) throw new VmError('usage', 'pull: expected one name (daybreak pull debian --from https://…)');
   const wanted = parseSnapshotName(positionals[0]!);
   const from = text(values, 'from');
@@ -55,12 +23,7 @@ export async function pullVerb(host: Host, args: readonly string[]): Promise<num
   return EXIT_OK;
 }
 
-export async function updateVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseVerb('update', args, { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } });
-  if (values['help']) {
-    host.terminal.write(new TextEncoder().encode(UPDATE_HELP));
-    return EXIT_OK;
-  }
+export async function updateVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const known = await origins(host.files, host.stateDirectory);
   for (const name of positionals) {
     if (!known.has(name))

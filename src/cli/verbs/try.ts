@@ -7,73 +7,19 @@ import { DEFAULT_MIRROR, mirrorFromSources } from '../../snapshots/debian/apt-so
 import { KERNEL_COMMAND_LINE, prepareDebian } from '../../snapshots/debian/prepare.ts';
 import { readKeyring } from '../../snapshots/debian/release.ts';
 import { runArchive } from '../../snapshots/debian/run-archive.ts';
-import { parseMemory, parseVerb, text, type ParsedArguments } from '../arguments.ts';
-import { watchCompiler, WATCH_OPTIONS } from '../compiler-watch.ts';
-import { ESCAPE_HINT } from '../console.ts';
-import { EXIT_OK } from '../exit-codes.ts';
+import { parseMemory, text, type ParsedArguments } from '../arguments.ts';
+import { watchCompiler } from '../compiler-watch.ts';
 import type { Host } from '../host.ts';
 import { runInTerminal, type RunInTerminal } from '../run-in-terminal.ts';
-import { statsFormat, STATS_OPTIONS } from '../stats.ts';
+import { statsFormat } from '../stats.ts';
 import { tryLocal } from '../try-local.ts';
 import { trySnapshot } from '../try-snapshot.ts';
-
-export const TRY_HELP = `Usage: daybreak try debian|NAME[@DAY] [options] [-- COMMAND ARGUMENT…]
-
-Starts a snapshot of this computer at a root shell, in a virtual machine of its own: goes on from its booted state, where it has
-one. Nothing of it stays: what the machine writes goes when it ends. With a COMMAND, runs that instead and exits with its status;
-where there is no booted state it runs alone, without the system's services. With --from, it is a snapshot as it is published, which
-starts before its contents are here.
-
-When there is no snapshot of that name, "try debian" fetches today's Debian unstable, verifies it, and starts a small system of it;
-so it does with --mirror, --offline, --strict and --allow-older. "daybreak build debian" makes the full system.
-
-Options:
-  --cold            boot, though there is a booted state
-  --keep NAME       keep what the machine writes under this name, and go on with it the next time
-  --from PLACE      start a published snapshot: an address or a directory
-  --trust DIGEST    the publisher's fingerprint; needed the first time
-  --mirror URL      Debian mirror (default: the one this system uses, else ${DEFAULT_MIRROR})
-  --memory SIZE     the machine's memory, in MiB or with a unit (default: 512; of a snapshot 1G, or that of its booted state)
-  --offline         use only what is in the cache
-  --strict          refuse a mirror whose state has passed its date
-  --allow-older     accept a state older than one already seen from that mirror
-  --append TEXT     add to the kernel's command line
-  --accel NAME      jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit; auto for a snapshot of
-                    this computer)
-  --stats           print what the processor has done, at the end, on standard error
-  --json            … as one line of JSON
-  --jit-log FILE    write what the compiler does to a file, a line each
-  --symbols FILE    name compiled code by a System.map or kallsyms, in the log and for profilers
-  -h, --help        this text
-
-In the shell: exit or Ctrl-D ends it (poweroff does, of a published snapshot), ${ESCAPE_HINT}.
-Exit status: that of the COMMAND or the shell; 125 when daybreak itself fails and there is a COMMAND.
-`;
+import { ESCAPE_HINT } from '../usage/running.ts';
 
 const SUITE = 'unstable';
 const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/keyrings/debian-archive-keyring.gpg'];
 
-export async function tryVerb(host: Host, args: readonly string[]): Promise<number> {
-  const { values, positionals, command } = parseVerb('try', args, {
-    cold: { type: 'boolean' },
-    keep: { type: 'string' },
-    from: { type: 'string' },
-    trust: { type: 'string' },
-    mirror: { type: 'string' },
-    memory: { type: 'string' },
-    append: { type: 'string' },
-    accel: { type: 'string' },
-    offline: { type: 'boolean' },
-    strict: { type: 'boolean' },
-    'allow-older': { type: 'boolean' },
-    ...STATS_OPTIONS,
-    ...WATCH_OPTIONS,
-    help: { type: 'boolean', short: 'h' },
-  });
-  if (values['help']) {
-    host.terminal.write(new TextEncoder().encode(TRY_HELP));
-    return EXIT_OK;
-  }
+export async function tryVerb(host: Host, { values, positionals, command }: ParsedArguments): Promise<number> {
   if (positionals.length !== 1) throw new VmError('usage', 'try: expected one name (daybreak try debian)');
   const name = positionals[0]!;
   if (command?.length === 0) throw new VmError('usage', 'try: expected a command behind --');

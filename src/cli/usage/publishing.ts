@@ -1,0 +1,71 @@
+/** Usage of the verbs that hand snapshots to others, and get them from there. */
+import type { OptionUsage, Usage } from './usage.ts';
+
+export const PACKING_LEVEL = 9;
+export const GRACE_HOURS = 48;
+
+const TRUST: OptionUsage = { value: 'DIGEST', words: 'anything', about: "the publisher's fingerprint; needed the first time" };
+
+export const PULL: Usage = {
+  summary: [['pull NAME', 'bring a published snapshot here, verified']],
+  synopsis: ['NAME[@DAY] [options]'],
+  about: `Brings a published day to this computer: fetches what is not here, verifies everything, and lists it like one that was built here. What
+interrupts it does not matter: the next time goes on from there.`,
+  operands: ['snapshot'],
+  options: {
+    from: {
+      value: 'PLACE',
+      words: 'place',
+      about: 'where it is published: an address or a directory (default: where the name came from before)',
+    },
+    trust: TRUST,
+    json: { about: 'what it came to, as one line of JSON' },
+  },
+};
+
+export const UPDATE: Usage = {
+  summary: [['update', 'bring the latest day of what was pulled: only what has changed']],
+  synopsis: ['[NAME…] [options]'],
+  about: `Brings the latest day of each NAME to this computer, or of all that were pulled before: only what has changed, as patches where these
+are smaller.`,
+  operands: ['snapshot'],
+  options: { json: { about: 'what each came to, as one line of JSON' } },
+};
+
+export const PUBLISH: Usage = {
+  summary: [['publish NAME', 'hand a snapshot to others, signed']],
+  synopsis: ['NAME[@DAY] PLACE [options]', '--renew|--collect|--rotate ROLE PLACE [options]'],
+  about: `Publishes a snapshot of this computer at PLACE, a directory or s3://BUCKET/PREFIX: what is new as packs, an index, a
+signed list. Any web server can offer the directory; readers see the old state or the new one, never a part. The first
+time, it makes keys.`,
+  operands: ['local snapshot', 'directory'],
+  options: {
+    keys: { value: 'DIR', words: 'directory', about: 'the secret keys (default: XDG_DATA_HOME/daybreak/keys)' },
+    'keep-days': { value: 'N', words: 'anything', about: 'of this name, list only the N newest days from now on' },
+    level: { value: 'N', words: 'anything', about: `of zstd, 1 to 19 (default: ${PACKING_LEVEL})` },
+    record: { about: 'boot it once, and publish in which order it asks for its contents: those are fetched ahead' },
+    renew: { about: 'nothing new: sign what is published there for another while' },
+    rotate: {
+      value: 'ROLE',
+      words: ['root', 'targets', 'snapshot', 'timestamp'],
+      about: "give root, targets, snapshot or timestamp a new key; needs the root's",
+    },
+    collect: { about: 'remove what no listed day has needed for a while, unless that is more than half' },
+    grace: { value: 'HOURS', words: 'anything', about: `of --collect: how long (default: ${GRACE_HOURS})` },
+    'even-much': { about: 'of --collect: also when it is more than half' },
+    json: { about: 'what was published, as one line of JSON' },
+  },
+};
+
+export const VERIFY: Usage = {
+  summary: [['verify PLACE', 'check all that is published somewhere']],
+  synopsis: ['PLACE [options]'],
+  about: `Checks what is published at PLACE, a directory or an address, as a reader would, to the last content: signatures and their
+time, lists, indexes, packs. Everything is read once.`,
+  operands: ['place'],
+  options: {
+    trust: { value: 'DIGEST', words: 'anything', about: "the publisher's fingerprint; without it, it is printed" },
+    json: { about: 'what was found, as one line of JSON' },
+  },
+  after: 'Exit status: 0 when all is well, 1 when something is not.',
+};

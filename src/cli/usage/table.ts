@@ -1,0 +1,32 @@
+/** All verbs, in the order in which help lists them: the one list that arguments, help and shells' completion follow from. */
+import { PUBLISH, PULL, UPDATE, VERIFY } from './publishing.ts';
+import { BOOT, TRY } from './running.ts';
+import { BUILD, DIFF, INFO, LIST, PRUNE } from './snapshots.ts';
+import { DOCTOR, HELP_VERB, SERVE, VERSION } from './tools.ts';
+import type { Usage } from './usage.ts';
+
+export const USAGES = {
+  try: TRY,
+  boot: BOOT,
+  build: BUILD,
+  list: LIST,
+  info: INFO,
+  diff: DIFF,
+  pull: PULL,
+  update: UPDATE,
+  prune: PRUNE,
+  publish: PUBLISH,
+  verify: VERIFY,
+  serve: SERVE,
+  doctor: DOCTOR,
+  help: HELP_VERB,
+  version: VERSION,
+} satisfies Record<string, Usage>;
+
+export type VerbName = keyof typeof USAGES;
+
+export const VERB_NAMES = Object.keys(USAGES) as readonly VerbName[];
+
+export function isVerb(name: string): name is VerbName {
+  return Object.hasOwn(USAGES, name);
+}
