@@ -13,8 +13,7 @@ import type { Random } from '../platform/random.ts';
 import type { TerminalSize } from '../platform/terminal.ts';
 import { interpreter, jit } from '../x86/accelerator.ts';
 import type { CompilerObserver } from '../x86/compiler/observer.ts';
-import type { SavedPc } from './pc-state.ts';
-import { createPc, type Pc } from './pc.ts';
+import { createPc, type Pc, type RestoreOptions } from './pc.ts';
 
 /** What a host gives to a machine. */
 export interface ConsolePcHost {
@@ -34,7 +33,7 @@ export interface ConsolePcOptions {
   /** bzImage, ELF with PVH note or multiboot kernel. A restored machine needs it only to start again after a reset. */
   readonly kernel?: Uint8Array;
   /** Goes on from a saved state instead of starting; all other options must be as they were. */
-  readonly restore?: SavedPc;
+  readonly restore?: Omit<RestoreOptions, 'identity'>;
   /** What to call it in errors. */
   readonly kernelName?: string;
   /** Loaded one after the other as one initrd. */
@@ -127,7 +126,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
         commandLine: options.commandLine,
       },
     }),
-    ...(options.restore && { restore: { state: options.restore, identity: 'new' } }),
+    ...(options.restore && { restore: { ...options.restore, identity: 'new' } }),
     ...(options.debugExit && { debugExit: true }),
     ...(options.noReboot && { noReboot: true }),
   });

@@ -93,6 +93,16 @@ const DESCRIPTION: Omit<BoardDescription, 'cpus'> = {
   vga: false,
 };
 
+/** How a machine goes on from a saved state. */
+export interface RestoreOptions {
+  readonly state: SavedPc;
+  readonly identity: 'new' | 'same';
+  /** Only those pages come that are asked for: the state's bytes stay where they are for as long as the machine runs. */
+  readonly onlyAsked?: boolean;
+  /** Told of each page when it is first asked for, in order; pages come one by one then, and only those that are asked for. */
+  readonly onPage?: (page: number) => void;
+}
+
 /** What the outside gives a PC. */
 export interface PcOptions {
   readonly memoryBytes: number;
@@ -117,7 +127,7 @@ export interface PcOptions {
    * Goes on from here. The machine must be as it was: see pc-state.ts. It gets a new identity, unless it is the very machine that
    * moves: then nobody else goes on from this state.
    */
-  readonly restore?: { readonly state: SavedPc; readonly identity: 'new' | 'same' };
+  readonly restore?: RestoreOptions;
   /** QEMU's isa-debug-exit and pc-testdev, for people who test kernels. */
   readonly debugExit?: boolean;
   /** A reset ends the machine. */
@@ -300,10 +310,10 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       await write(writeState(described, memory, codec));
       if (then === 'end') machine.end({ kind: 'stopped' });
     });
-  const restore = async (from: SavedPc): Promise<void> => {
+  const restore = async ({ state: from, identity, onlyAsked, onPage }: RestoreOptions): Promise<void> => {
     await checkFit(from, parts);
     try {
-      memory.supplyFrom(new StatePages(from.opened, memory.sizeBytes, from.name));
+      memory.supplyFrom(new StatePages(from.opened, memory.sizeBytes, from.name, onPage));
       clock.restore(from.clockNs);
       saving.forEach((device, n) => restoreDevice(device, from.devices[n]!.data));
       vcpu.setArchitecture(processorState.load(from.processor.data));
@@ -312,13 +322,13 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     }
     rtc.letPass(options.epochMs - from.wallMs);
     const known = memory.view(GENERATION_ID, generation.length)!;
-    if (options.restore!.identity === 'same') generation.set(known);
+    if (identity === 'same') generation.set(known);
     else {
       known.set(generation);
       memory.written(GENERATION_ID, generation.length);
       power.raiseGpe(GENERATION_GPE);
     }
-    void bringRest();
+    if (!onlyAsked && !onPage) void bringRest();
   };
   /** Brings the pages that nobody has asked for yet, a few at a time between the machine's slices. */
   const bringRest = async (): Promise<void> => {
@@ -334,6 +344,6 @@ export async function createPc(options: PcOptions): Promise<Pc> {
     }
   };
 
-  await (saved ? restore(saved) : boot());
+  await (options.restore ? restore(options.restore) : boot());
   return { machine, vcpu, serial, console: hvc, ports, power, keyboard, save };
 }

@@ -5,8 +5,10 @@
 import { readFile } from 'node:fs/promises';
 import { startConsolePc, type ConsolePcOptions, type RunningMachine as ConsoleMachine } from '../boards/console-pc.ts';
 import { readSavedPc } from '../boards/pc-state.ts';
+import type { RestoreOptions } from '../boards/pc.ts';
 import type { SharedFileSystem } from '../machine/backends.ts';
 import type { MachineEnd } from '../machine/machine.ts';
+import type { ByteSource } from '../machine/saved-state.ts';
 import { concatBytes } from '../base/bytes.ts';
 import { VmError } from '../base/errors.ts';
 import { NodeRandom } from '../node/clock.ts';
@@ -24,10 +26,16 @@ export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'restor
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[];
   /** Directories of the host: the guest writes into a layer above them that goes with the machine. */
   readonly directories?: readonly { readonly tag: string; readonly path: string }[];
-  /** A saved state's file: the machine goes on from it. */
-  readonly restore?: string;
+  /** A saved state: the machine goes on from it. */
+  readonly restore?: SavedStateOptions;
   /** Absent: as much as the saved state has. */
   readonly memoryBytes?: number;
+}
+
+/** Where a state is, and how its pages come. */
+export interface SavedStateOptions extends Pick<RestoreOptions, 'onlyAsked' | 'onPage'> {
+  /** A file by its path, which is verified first unless it is very large; or bytes that are verified when they are needed. */
+  readonly source: string | ByteSource;
 }
 
 export interface RunningMachine extends Omit<ConsoleMachine, 'save'> {
@@ -61,16 +69,17 @@ export const startMachine: StartMachine = async (options) => {
   const handlers = await compiled('handlers.wasm');
   const disks: RawDisk[] = [];
   const { accelerator: name, restore } = options;
-  const source = restore === undefined ? undefined : new FileSource(restore);
+  const file = typeof restore?.source === 'string' ? new FileSource(restore.source) : undefined;
+  const source = file ?? (restore?.source as ByteSource | undefined);
   let kvm: Awaited<ReturnType<typeof openKvm>>;
   const close = (): Promise<unknown> => {
     kvm?.dispose();
-    source?.close();
+    file?.close();
     return Promise.all(disks.map((disk) => disk.close().catch(() => {})));
   };
   try {
     const saved = source && readSavedPc(source, await nodeStateCodec());
-    if (source && source.sizeBytes <= VERIFIED_FIRST_BYTES) saved!.opened.verify();
+    if (file && file.sizeBytes <= VERIFIED_FIRST_BYTES) saved!.opened.verify();
     // The processor of a state says where it can go on.
     const wantsKvm = name === 'kvm' || (name === 'auto' && (!saved || saved.cpu.name === 'host'));
     kvm = wantsKvm ? await openKvm(name, interpreter(runtime), VCPU_THREAD, options.log) : undefined;
@@ -97,7 +106,7 @@ export const startMachine: StartMachine = async (options) => {
       disks,
       fileSystems,
       ...(cpu !== undefined && { cpu }),
-      ...(saved && { restore: saved }),
+      ...(saved && { restore: { ...restore, state: saved } }),
     });
     return {
       ...machine,

@@ -221,7 +221,7 @@ describe('boot', () => {
     const off = (machine: FakeMachine): void => (seen = machine).end({ kind: 'poweroff' });
     const { host } = testHost(directory, off);
     expect(await main(host, ['boot', '--restore', 'a.state'])).toBe(0);
-    expect([seen!.options.restore, seen!.options.memoryBytes, seen!.options.kernel]).toEqual(['a.state', undefined, undefined]);
+    expect([seen!.options.restore, seen!.options.memoryBytes, seen!.options.kernel]).toEqual([{ source: 'a.state' }, undefined, undefined]);
     expect(await main(host, ['boot', '--restore', 'a.state', '--memory', '64'])).toBe(0);
     expect(seen!.options.memoryBytes).toBe(64 << 20);
     expect(await main(host, ['boot', '--kernel', 'x', '--save-when', 'y'])).toBe(2);

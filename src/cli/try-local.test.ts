@@ -42,7 +42,8 @@ async function add(day: string, state?: string): Promise<Snapshot> {
     probes: [],
   };
   await catalogue.add(snapshot);
-  if (state !== undefined) await catalogue.addBooted(snapshot, new TextEncoder().encode(state), 2 ** 30);
+  if (state !== undefined)
+    await catalogue.addBooted(snapshot, { data: new TextEncoder().encode(state), firstBytes: 1, tailBytes: 1 }, 2 ** 30);
   return snapshot;
 }
 
@@ -91,8 +92,8 @@ describe('try of a snapshot of this computer', () => {
     const { status, output, machines } = await tried(hello, 'debian', '--', 'hello', "it's");
     expect([status, output]).toEqual([7, 'hello\n']);
     const { restore, memoryBytes, kernel, fileSystems } = machines[0]!.options;
-    expect(restore).toMatch(/chunks/);
-    expect([memoryBytes, new TextDecoder().decode(kernel), fileSystems!.length]).toEqual([2 ** 30, 'kernel', 1]);
+    expect(restore).toEqual({ source: expect.stringMatching(/chunks/), onlyAsked: true });
+    expect([memoryBytes, kernel, fileSystems!.length]).toEqual([2 ** 30, undefined, 1]);
     expect(machines[0]!.typed).toContain("daybreak $'hello' $'it\\047s'\n");
   });
 

@@ -167,8 +167,8 @@ class TryRun {
       booted ? 'prompt' : 'boot',
     );
     const machineOptions: MachineOptions = {
-      kernel: await store.get(kernel.digest),
-      ...(booted && { restore: store.pathOf(booted.state) }),
+      // A machine that goes on has its kernel: that of a file would be for a reset, which ends it.
+      ...(booted ? { restore: { source: store.pathOf(booted.state), onlyAsked: true } } : { kernel: await store.get(kernel.digest) }),
       initrds: [],
       commandLine: append === undefined ? BOOT_COMMAND_LINE : `${BOOT_COMMAND_LINE} ${append}`,
       memoryBytes: booted?.memoryBytes ?? memoryBytes ?? SYSTEM_MEMORY_BYTES,

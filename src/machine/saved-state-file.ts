@@ -48,6 +48,10 @@ export interface OpenedState {
   readonly description: unknown;
   /** Those of RAM. */
   readonly frames: readonly Frame[];
+  /** Those of the description, behind them. */
+  readonly described: readonly Frame[];
+  readonly textBytes: number;
+  readonly dataBytes: number;
   /** As in UsedPages. */
   readonly pages: Uint32Array;
   readonly contents: Uint32Array;
@@ -61,9 +65,7 @@ export interface OpenedState {
 export function* writeState(description: unknown, memory: Memory, codec: StateCodec): Generator<Uint8Array> {
   const { text, bytes } = encodeDescription(description);
   const used = findUsedPages(memory);
-  const head = new Uint8Array(HEAD_BYTES);
-  head.set(ascii(HEAD_MAGIC));
-  new DataView(head.buffer).setUint32(8, FORMAT_VERSION, true);
+  const head = encodeHead();
   let waiting: Uint8Array[] = [head];
   let waitingBytes = head.length;
   let offset = head.length;
@@ -82,9 +84,28 @@ export function* writeState(description: unknown, memory: Memory, codec: StateCo
       waitingBytes = 0;
     }
   }
-  const index = encodeIndex(used, frames, text.length, totalBytes(bytes));
+  yield concatBytes([...waiting, encodeEnd(used, frames, text.length, totalBytes(bytes), codec)]);
+}
+
+export function encodeHead(): Uint8Array {
+  const head = new Uint8Array(HEAD_BYTES);
+  head.set(ascii(HEAD_MAGIC));
+  new DataView(head.buffer).setUint32(8, FORMAT_VERSION, true);
+  return head;
+}
+
+/** What stands behind the frames: index and foot. */
+export function encodeEnd(
+  used: Pick<UsedPages, 'pages' | 'contents'>,
+  frames: readonly Frame[],
+  textBytes: number,
+  dataBytes: number,
+  codec: StateCodec,
+): Uint8Array {
+  const index = encodeIndex(used, frames, textBytes, dataBytes);
   const data = codec.compress(index);
-  yield concatBytes([...waiting, data, encodeFoot(offset, index.length, data, codec)]);
+  const last = frames.at(-1);
+  return concatBytes([data, encodeFoot(last ? last.offset + last.length : HEAD_BYTES, index.length, data, codec)]);
 }
 
 function* pageContents({ samples }: UsedPages, { bytes, ramOffset }: Memory): Generator<Uint8Array> {
@@ -111,7 +132,12 @@ function encodeDescription(description: unknown): { text: Uint8Array; bytes: Uin
   return { text, bytes: found.bytes };
 }
 
-function encodeIndex({ pages, contents }: UsedPages, frames: readonly Frame[], textBytes: number, dataBytes: number): Uint8Array {
+function encodeIndex(
+  { pages, contents }: Pick<UsedPages, 'pages' | 'contents'>,
+  frames: readonly Frame[],
+  textBytes: number,
+  dataBytes: number,
+): Uint8Array {
   const index = new Uint8Array(COUNTS_BYTES + frames.length * (4 + DIGEST_BYTES) + pages.length * 8);
   const view = new DataView(index.buffer);
   let at = 0;
@@ -193,6 +219,9 @@ export function openState(source: ByteSource, codec: StateCodec): OpenedState {
   return {
     description,
     frames,
+    described: [...found.textFrames, ...found.dataFrames],
+    textBytes: found.textBytes,
+    dataBytes: found.dataBytes,
     pages,
     contents,
     verify() {

@@ -11,10 +11,15 @@ export class StatePages implements PageSupply {
   readonly #starts: Uint32Array;
   readonly #entries: Uint32Array;
   readonly #brought: Uint8Array;
+  readonly #onPage: ((page: number) => void) | undefined;
   #next = 0;
 
-  /** Throws `bad-state` when the state has pages that a memory of this size has not. */
-  constructor(state: OpenedState, memoryBytes: number, name: string) {
+  /**
+   * With `onPage`, a page that is asked for comes alone, and is told: so one learns which pages a machine needs, and in which order.
+   * Throws `bad-state` when the state has pages that a memory of this size has not.
+   */
+  constructor(state: OpenedState, memoryBytes: number, name: string, onPage?: (page: number) => void) {
+    this.#onPage = onPage;
     const { pages, contents, frames, readFrame } = state;
     this.#state = { pages, contents, readFrame };
     this.#name = name;
@@ -41,7 +46,10 @@ export class StatePages implements PageSupply {
       if (pages[middle]! < page) low = middle + 1;
       else high = middle;
     }
-    if (pages[low] === page) this.#bringFrame(frameOf(contents[low]!), put);
+    if (pages[low] !== page) return;
+    if (!this.#onPage) return this.#bringFrame(frameOf(contents[low]!), put);
+    put(page, this.#contentIn(this.#state.readFrame(frameOf(contents[low]!)), low));
+    this.#onPage(page);
   }
 
   bringNext(put: (page: number, data: Uint8Array) => void): boolean {
@@ -52,14 +60,16 @@ export class StatePages implements PageSupply {
   }
 
   #bringFrame(number: number, put: (page: number, data: Uint8Array) => void): void {
-    const { pages, contents } = this.#state;
     const frame = this.#state.readFrame(number);
-    for (const entry of this.#entries.subarray(this.#starts[number], this.#starts[number + 1])) {
-      const from = (contents[entry]! % PAGES_IN_FRAME) * PAGE_SIZE;
-      if (from >= frame.length) throw badState(this.#name, 'the saved state is damaged (a page without content); save the machine again');
-      put(pages[entry]!, frame.subarray(from, from + PAGE_SIZE));
-    }
+    for (const entry of this.#entries.subarray(this.#starts[number], this.#starts[number + 1]))
+      put(this.#state.pages[entry]!, this.#contentIn(frame, entry));
     this.#brought[number] = 1;
+  }
+
+  #contentIn(frame: Uint8Array, entry: number): Uint8Array {
+    const from = (this.#state.contents[entry]! % PAGES_IN_FRAME) * PAGE_SIZE;
+    if (from >= frame.length) throw badState(this.#name, 'the saved state is damaged (a page without content); save the machine again');
+    return frame.subarray(from, from + PAGE_SIZE);
   }
 }
 

@@ -4,6 +4,7 @@ import { nodeStateCodec } from '../node/state-codec.ts';
 import { PAGE_SIZE, Memory } from './memory.ts';
 import { dataToText, textToData } from './saved-state-data.ts';
 import { openState, PAGES_IN_FRAME, writeState, type OpenedState } from './saved-state-file.ts';
+import { orderState } from './saved-state-order.ts';
 import { StatePages } from './saved-state-supply.ts';
 import type { ByteSource, StateCodec } from './saved-state.ts';
 import { concatBytes } from '../base/bytes.ts';
@@ -74,6 +75,42 @@ describe('a saved state', () => {
     const page = (number: number): Uint8Array => restored.view(number * PAGE_SIZE, PAGE_SIZE)!;
     expect(page(3).every((byte) => byte === 0)).toBe(true);
     expect(page(23).every((byte) => byte === 0)).toBe(false);
+  });
+
+  test('tells which pages are asked for, and brings no others meanwhile', () => {
+    const asked: number[] = [];
+    const restored = new Memory(4 * MIB, 0);
+    restored.onAbsence = () => {};
+    restored.supplyFrom(new StatePages(open(saved(usedMemory())), restored.sizeBytes, 'machine.state', (page) => asked.push(page)));
+    for (const page of [63, 64, 3, 63]) restored.view(page * PAGE_SIZE, PAGE_SIZE);
+    expect(asked).toEqual([63, 3]);
+    expect(restored.bytes[restored.ramOffset + 23 * PAGE_SIZE]).toBe(0);
+    restored.bringAll();
+    expect(sameRam(restored, usedMemory())).toBe(true);
+  });
+
+  test('put in another order is the same machine, with what it needs first at the beginning and nothing else there', () => {
+    const before = saved(usedMemory());
+    // Two pages of one content, one that has none, and more than a frame.
+    const first = [603, 3, 5, ...Array.from({ length: 20 }, (_, n) => 783 - 20 * n)];
+    const { data, firstBytes, tailBytes } = orderState(sourceOf(before), first, codec);
+    const reads: number[] = [];
+    const watched: ByteSource = {
+      ...sourceOf(data),
+      read: (offset, length) => (reads.push(offset, offset + length), data.subarray(offset, offset + length)),
+    };
+    const state = openState(watched, codec);
+    expect(state.description).toEqual(DESCRIPTION);
+    expect(reads.every((at) => at <= 16 || at >= data.length - tailBytes)).toBe(true);
+    reads.length = 0;
+    const restored = new Memory(4 * MIB, 0);
+    restored.onAbsence = () => {};
+    restored.supplyFrom(new StatePages(state, restored.sizeBytes, 'machine.state'));
+    for (const page of first) restored.view(page * PAGE_SIZE, PAGE_SIZE);
+    expect(Math.max(...reads)).toBe(firstBytes);
+    restored.bringAll();
+    expect(sameRam(restored, usedMemory())).toBe(true);
+    expect(() => orderState(sourceOf(before.subarray(0, -1)), first, codec)).toThrow(expect.objectContaining(refused));
   });
 
   test('holds a content once, and no zeros', () => {

@@ -6,10 +6,11 @@ import { zstdPackage } from './zstd-package.ts';
 /** Measured on an idle Linux: level 3 makes a state 5 % smaller and takes 40 % longer. */
 const LEVEL = 1;
 
-export async function nodeStateCodec(): Promise<StateCodec> {
+/** `level` of zstd's compression: higher for what is written once and read often. */
+export async function nodeStateCodec(level = LEVEL): Promise<StateCodec> {
   const { compress, decompress } = await zstdPackage();
   return {
-    compress: (data) => compress(data, LEVEL),
+    compress: (data) => compress(data, level),
     decompress: (data) => decompress(data),
     sha256: (data) => createHash('sha256').update(data).digest(),
   };

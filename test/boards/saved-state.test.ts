@@ -105,6 +105,35 @@ const different = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compar
 /** Making a machine takes its time where much else runs. */
 vi.setConfig({ testTimeout: 120_000 });
 
+describe.each(ACCELERATORS)('a machine restored on $name', (accelerator) => {
+  test('tells which pages it asks for, and gets no others', async () => {
+    const one = await make(accelerator);
+    run(one.pc, 100_000);
+    const data = await save(one.pc);
+    const state = readSavedPc(source(data), codec);
+    const asked: number[] = [];
+    const { pc } = await make(accelerator, { restore: { state, identity: 'same', onPage: (page) => asked.push(page) } });
+    run(pc, 100_000);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(new Set(asked).size).toBe(asked.length);
+    expect(asked.length).toBeGreaterThan(0);
+    expect(asked.length).toBeLessThan(state.opened.pages.length);
+    run(one.pc, 100_000);
+    expect(different(await save(pc), await save(one.pc))).toBe(false);
+  });
+
+  test('reads only those parts of its state that it needs, if it is told so', async () => {
+    const one = await make(accelerator);
+    run(one.pc, 100_000);
+    const state = readSavedPc(source(await save(one.pc)), codec);
+    let frames = 0;
+    const opened = { ...state.opened, readFrame: (number: number) => (frames++, state.opened.readFrame(number)) };
+    await make(accelerator, { restore: { state: { ...state, opened }, identity: 'same', onlyAsked: true } });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(frames).toBeLessThan(state.opened.frames.length);
+  });
+});
+
 describe.each(ACCELERATORS)('a machine saved on $name', (first) => {
   test.each(ACCELERATORS)('and restored on $name goes on as the one that was saved', async (second) => {
     const one = await make(first);

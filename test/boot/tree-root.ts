@@ -5,7 +5,9 @@ import { silent } from '../../src/base/log.ts';
 import { startConsolePc, type ConsolePcHost, type ConsolePcOptions } from '../../src/boards/console-pc.ts';
 import type { MachineEnd } from '../../src/machine/machine.ts';
 import type { VCpuCounts } from '../../src/machine/vcpu.ts';
+import { readSavedPc } from '../../src/boards/pc-state.ts';
 import { NodeRandom } from '../../src/node/clock.ts';
+import { FileSource } from '../../src/node/file-source.ts';
 import { NodePace } from '../../src/node/pace.ts';
 import { nodeStateCodec } from '../../src/node/state-codec.ts';
 import type { BuildMachine, MachineRequest } from '../../src/snapshots/builder/host.ts';
@@ -89,12 +91,18 @@ export async function runMachine(
 
 /** A machine of a build, whose state can be had. */
 export async function startStateMachine(request: MachineRequest): Promise<BuildMachine> {
-  const machine = await startConsolePc(await pcHost(), request);
+  const { restore, ...rest } = request;
+  const codec = await nodeStateCodec();
+  const source = typeof restore?.source === 'string' ? new FileSource(restore.source) : restore?.source;
+  const machine = await startConsolePc(await pcHost(), {
+    ...rest,
+    ...(source && { restore: { ...restore, state: readSavedPc(source, codec) } }),
+  });
   return {
     ...machine,
     async state() {
       const parts: Uint8Array[] = [];
-      await machine.save(await nodeStateCodec(), async (data) => void parts.push(...data), 'end');
+      await machine.save(codec, async (data) => void parts.push(...data), 'end');
       return concatBytes(parts);
     },
   };

@@ -9,6 +9,7 @@ import { SYSTEM_MEMORY_BYTES } from '../../src/snapshots/builder/root.ts';
 import { Catalogue } from '../../src/snapshots/catalogue/catalogue.ts';
 import type { Snapshot } from '../../src/snapshots/catalogue/snapshot.ts';
 import { nodeHost } from '../../src/cli/host.ts';
+import { nodeStateCodec } from '../../src/node/state-codec.ts';
 import { NodeFiles } from '../../src/node/files.ts';
 import { buildDaybreak } from './daybreak.ts';
 import { openSuite } from './debian.ts';
@@ -72,7 +73,13 @@ test('a snapshot goes on from its booted state, boots, and is kept', { timeout: 
     probes: [],
   };
   await catalogue.add(snapshot);
-  const host = { ...nodeHost(new AbortController().signal), progress: () => {}, consoleLog: () => {}, startMachine: startStateMachine };
+  const host = {
+    ...nodeHost(new AbortController().signal),
+    progress: () => {},
+    consoleLog: () => {},
+    stateCodec: nodeStateCodec,
+    startMachine: startStateMachine,
+  };
   await catalogue.addBooted(snapshot, await bootedState(host, kernel, root.tree, catalogue.store), SYSTEM_MEMORY_BYTES);
 
   const resumed = await daybreakTry(

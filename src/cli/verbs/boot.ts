@@ -32,7 +32,7 @@ export async function bootVerb(host: Host, { values, positionals }: ParsedArgume
   try {
     const machine = await host.startMachine({
       ...(kernelPath !== undefined && { kernel: await required(host, kernelPath) }),
-      ...(restore !== undefined && { restore }),
+      ...(restore !== undefined && { restore: { source: restore } }),
       initrds: await Promise.all(list(values['initrd']).map((path) => required(host, path))),
       commandLine: text(values, 'append') ?? '',
       ...(memory !== undefined && { memoryBytes: parseMemory(memory) }),

@@ -1,5 +1,6 @@
 /** `daybreak build`: a snapshot of a recipe. */
 import { VmError } from '../../base/errors.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { buildSnapshot } from '../../snapshots/builder/build.ts';
 import { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
 import { DEFAULT_MIRROR } from '../../snapshots/debian/apt-sources.ts';
@@ -11,6 +12,9 @@ import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
 import { systemKeyring, systemMirror } from './try.ts';
+
+/** Of zstd's compression: a booted state is made once, and fetched by many. */
+const STATE_LEVEL = 9;
 
 export async function buildVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const print = (content: string) => host.terminal.write(new TextEncoder().encode(content));
@@ -29,6 +33,7 @@ export async function buildVerb(host: Host, { values, positionals }: ParsedArgum
       {
         ...host,
         progress: messages.progress,
+        stateCodec: () => nodeStateCodec(STATE_LEVEL),
         consoleLog: (data) => {
           if (log) logged = logged.then(() => log.write(data));
         },

@@ -1,5 +1,6 @@
 /** `daybreak publish`: hands a snapshot of this computer to others, through a directory that any web server can offer. */
 import { VmError } from '../../base/errors.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
 import type { Snapshot } from '../../snapshots/catalogue/snapshot.ts';
@@ -63,7 +64,7 @@ export async function publishVerb(host: Host, { values, positionals }: ParsedArg
 /** Boots it to its prompt, and notes what it asks for. */
 async function bootOrder(host: Host, catalogue: Catalogue, snapshot: Snapshot): Promise<readonly string[]> {
   const store = new RecordingStore(catalogue.store);
-  const machine = { ...host, progress: host.messages.progress, consoleLog: () => {}, accelerator: 'auto' };
+  const machine = { ...host, progress: host.messages.progress, consoleLog: () => {}, stateCodec: nodeStateCodec, accelerator: 'auto' };
   await probeTree(machine, await catalogue.store.get(snapshot.kernel.digest), await catalogue.tree(snapshot), store, []);
   return store.order;
 }

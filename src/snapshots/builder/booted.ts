@@ -1,12 +1,47 @@
-/** Boots a finished tree to its prompt and saves the machine there, so that whoever tries the snapshot need not boot it. */
+/**
+ * Boots a finished tree to its prompt and saves the machine there, so that whoever tries the snapshot need not boot it. Then goes on from
+ * what was saved, as `try` does, to see that it can be done and which pages of memory it takes: these come first in the state.
+ */
+import { VmError } from '../../base/errors.ts';
+import { orderState, type OrderedState } from '../../machine/saved-state-order.ts';
+import type { ByteSource } from '../../machine/saved-state.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
+import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
-import type { BuildHost } from './host.ts';
-import { PromptMachine } from './prompt.ts';
+import { PromptGate } from '../session/prompt-gate.ts';
+import { promptLine } from '../session/prompt-line.ts';
+import { ConsoleTail } from './console-tail.ts';
+import type { BuildHost, BuildMachine, MachineRequest } from './host.ts';
+import { PromptMachine, within } from './prompt.ts';
+import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
+
+/** What people may start with: a shell, a command. */
+const STARTS = [undefined, ['true']] as const;
+/** Behind the prompt a machine does some more, and then waits. */
+const SETTLE_MS = 1000;
+const NONCE = 'f'.repeat(16);
 
 /** A saved state. Rejects with a VmError when the tree comes to no prompt. */
-export async function bootedState(host: BuildHost, kernel: Uint8Array, tree: Tree, store: ChunkStore): Promise<Uint8Array> {
-  host.progress({ step: 'booted state', done: 0, total: 1, unit: 'items' });
+export async function bootedState(host: BuildHost, kernel: Uint8Array, tree: Tree, store: ChunkStore): Promise<OrderedState> {
+  const total = 1 + STARTS.length;
+  host.progress({ step: 'booted state', done: 0, total, unit: 'items' });
+  const data = await stateAtPrompt(host, kernel, tree, store);
+  const source: ByteSource = {
+    name: 'the booted state',
+    sizeBytes: data.length,
+    read: (offset, length) => data.subarray(offset, offset + length),
+  };
+  const pages = new Set<number>();
+  for (const [done, command] of STARTS.entries()) {
+    host.progress({ step: 'booted state', done: done + 1, total, unit: 'items' });
+    await goOn(host, tree, store, source, command, (page) => pages.add(page));
+  }
+  const ordered = orderState(source, [...pages], await host.stateCodec());
+  host.progress({ step: 'booted state', done: total, total, unit: 'items' });
+  return ordered;
+}
+
+async function stateAtPrompt(host: BuildHost, kernel: Uint8Array, tree: Tree, store: ChunkStore): Promise<Uint8Array> {
   const machine = await PromptMachine.start(host, kernel, tree, store);
   try {
     await machine.untilPrompt();
@@ -14,10 +49,76 @@ export async function bootedState(host: BuildHost, kernel: Uint8Array, tree: Tre
     await machine.run('systemctl is-system-running --wait');
     await machine.run('history -c; sync');
     await machine.untilPrompt();
-    const state = await machine.state();
-    host.progress({ step: 'booted state', done: 1, total: 1, unit: 'items' });
-    return state;
+    return await machine.state();
   } finally {
     await machine.stop();
+  }
+}
+
+/** Does what `try` does until its shell waits, or its command has ended. `onPage` is told of every page that it needs. */
+async function goOn(
+  host: BuildHost,
+  tree: Tree,
+  store: ChunkStore,
+  source: ByteSource,
+  command: readonly string[] | undefined,
+  onPage: (page: number) => void,
+): Promise<void> {
+  const tail = new ConsoleTail();
+  let begun = (): void => {};
+  let ended = (): void => {};
+  const [begin, end] = [new Promise<void>((resolve) => (begun = resolve)), new Promise<void>((resolve) => (ended = resolve))];
+  const gate = new PromptGate(
+    { show: () => {}, nonce: NONCE, showBoot: false, onPrompt: () => {}, onBegin: () => begun(), onEnd: () => ended() },
+    'prompt',
+  );
+  const machine = await resume(host, tree, store, { source, onPage }, (data) => {
+    host.consoleLog(data.slice());
+    tail.take(data);
+    gate.take(data);
+  });
+  try {
+    machine.resize({ columns: 80, rows: 24 });
+    const line = promptLine({ nonce: NONCE, ...(command && { command }), term: 'xterm-256color', plain: false, powerOff: false });
+    void machine.input(new TextEncoder().encode(line));
+    await within(host, machine, tail, 'going on from its booted state, it did not answer', command ? end : begin);
+    if (!command) await host.clock.sleep(SETTLE_MS, host.signal);
+  } finally {
+    machine.stop();
+    await machine.ended;
+  }
+}
+
+function resume(
+  host: BuildHost,
+  tree: Tree,
+  store: ChunkStore,
+  restore: NonNullable<MachineRequest['restore']>,
+  output: (data: Uint8Array) => void,
+): Promise<BuildMachine> {
+  return host.startMachine({
+    restore,
+    initrds: [],
+    commandLine: BOOT_COMMAND_LINE,
+    memoryBytes: SYSTEM_MEMORY_BYTES,
+    fileSystems: [{ tag: ROOT_TAG, backend: new TreeFileSystem(tree, store) }],
+    ...(host.accelerator !== undefined && { accelerator: host.accelerator }),
+    console: 'virtio',
+    output,
+    noReboot: true,
+    log: host.log,
+  });
+}
+
+/** Why a machine of this Daybreak on this computer cannot go on from the state in that file; undefined when it can. */
+export async function unfitHere(host: BuildHost, tree: Tree, store: ChunkStore, path: string): Promise<string | undefined> {
+  try {
+    const machine = await resume(host, tree, store, { source: path, onlyAsked: true }, () => {});
+    machine.stop();
+    await machine.ended;
+    return undefined;
+  } catch (error) {
+    if (error instanceof VmError && (error.code === 'bad-state' || error.code === 'unsupported')) return error.message;
+    throw error;
   }
 }

@@ -2,11 +2,15 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { VmError } from '../../base/errors.ts';
+import { openState } from '../../machine/saved-state-file.ts';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
 import { loadRecipe } from '../recipe/load.ts';
 import { FakeArchive, makeSigner, MINIMAL_PACKAGES, type FakePackage, type Signer } from '../testing/fake-archive.ts';
+import { sourceOf } from '../testing/saved-state.ts';
 import { fakeBuildMachine, writeFile, type FakeGuest } from '../testing/fake-build-machine.ts';
 import { buildSnapshot, type BuildOptions } from './build.ts';
 import type { MachineRequest } from './host.ts';
@@ -64,11 +68,14 @@ async function build(
       fetch: new NodeFetch({ silenceMs: 2000 }),
       clock: {
         nowMs: () => Date.parse('2026-11-02T00:00:00Z'),
-        sleep: (ms, aborted) => new Promise((done) => (aborted ? aborted.addEventListener('abort', () => done()) : setTimeout(done, ms))),
+        // Only what is to hang waits for long.
+        sleep: (ms, aborted) =>
+          new Promise((done) => (ms < 60_000 ? setTimeout(done, 0) : aborted?.addEventListener('abort', () => done()))),
       },
       log: () => {},
       progress: () => {},
       consoleLog: () => {},
+      stateCodec: nodeStateCodec,
       startMachine: fakeBuildMachine(guest, started),
       ...(signal && { signal }),
     },
@@ -112,9 +119,10 @@ describe('a build', () => {
 
   test('is not made again, but for --force or when something of it is lost', async () => {
     const { snapshot } = await build('base');
-    expect(started.length).toBe(3);
+    // Configured, asked, saved, gone on with twice.
+    expect(started.length).toBe(5);
     expect((await build('base')).known).toBe(true);
-    expect(started.length).toBe(3);
+    expect(started.length).toBe(6);
     expect((await build('base', { force: true })).known).toBe(false);
     rmSync(join(directory, 'one/chunks', snapshot.tree.slice(0, 2)), { recursive: true });
     expect((await build('base')).known).toBe(false);
@@ -124,13 +132,29 @@ describe('a build', () => {
   test('keeps a booted state with the snapshot, but not in its record, and makes a lost one again', async () => {
     const { snapshot, catalogue } = await build('base');
     const booted = (await catalogue.booted(snapshot))!;
-    expect(booted).toMatchObject({ tree: snapshot.tree, sizeBytes: 'a saved state'.length, memoryBytes: 2 ** 30 });
-    expect(new TextDecoder().decode(await catalogue.store.get(booted.state))).toBe('a saved state');
+    expect(booted).toMatchObject({ tree: snapshot.tree, memoryBytes: 2 ** 30 });
+    const state = openState(sourceOf(await catalogue.store.get(booted.state)), await nodeStateCodec());
+    expect(state.description).toEqual({ made: 'for a test', seed: 1 });
     await catalogue.store.remove(booted.state);
     expect(await catalogue.booted(snapshot)).toBeUndefined();
     expect((await build('base')).known).toBe(true);
     expect(await catalogue.booted(snapshot)).toEqual(booted);
-    expect(started.length).toBe(4);
+    expect(started.length).toBe(8);
+  });
+
+  test('makes a booted state anew from which this Daybreak cannot go on', async () => {
+    await build('base');
+    const old = new VmError('bad-state', 'a saved state of version 1 cannot be restored');
+    let refused = 0;
+    const refuse = () => (refused++ === 0 ? old : undefined);
+    expect((await build('base', { guest: { ...HEALTHY, refuse } })).known).toBe(true);
+    expect(started.slice(5).map(({ restore }) => restore !== undefined)).toEqual([true, false, true, true]);
+    await expect(build('base', { guest: { ...HEALTHY, refuse: () => new VmError('host-io', 'no memory') } })).rejects.toThrow('no memory');
+  });
+
+  test('fails when its booted state does not go on', async () => {
+    const refuse = () => new VmError('bad-state', 'it does not fit');
+    await expect(build('base', { guest: { ...HEALTHY, refuse } })).rejects.toThrow('it does not fit');
   });
 
   test('that is not asked has no booted state', async () => {

@@ -18,7 +18,7 @@ import { resolve } from '../debian/resolve.ts';
 import { readDeb, unpackInto } from '../debian/unpack.ts';
 import { timeOf, type Lock } from '../recipe/lock.ts';
 import type { LoadedRecipe } from '../recipe/load.ts';
-import { bootedState } from './booted.ts';
+import { bootedState, unfitHere } from './booted.ts';
 import { buildInGuest } from './guest-build.ts';
 import type { BuildHost } from './host.ts';
 import { contentBytes } from './content-bytes.ts';
@@ -67,7 +67,7 @@ export async function buildSnapshot(
       () => false,
     );
     if (complete) {
-      if (options.probe !== false && !(await catalogue.booted(known))) await keepBooted(host, catalogue, known);
+      if (options.probe !== false && !(await hasBooted(host, catalogue, known))) await keepBooted(host, catalogue, known);
       return { snapshot: known, known: true };
     }
   }
@@ -234,6 +234,19 @@ async function make(
   } finally {
     await debs.stop();
   }
+}
+
+/** Whether there is a booted state from which this Daybreak can go on. */
+async function hasBooted(host: BuildHost, catalogue: Catalogue, snapshot: Snapshot): Promise<boolean> {
+  const booted = await catalogue.booted(snapshot);
+  if (!booted) return false;
+  const { store } = catalogue;
+  const why = await unfitHere(host, await catalogue.tree(snapshot), store, store.pathOf(booted.state));
+  if (why === undefined) return true;
+  host.log('info', 'build', `the booted state of ${snapshot.name}@${snapshot.day} is made anew: ${why}`);
+  // A damaged one is taken away by this, so that what is made can be stored, though it were the same.
+  await store.get(booted.state).catch(() => {});
+  return false;
 }
 
 async function keepBooted(host: BuildHost, catalogue: Catalogue, snapshot: Snapshot): Promise<void> {

@@ -1,10 +1,12 @@
 /** What a build takes from its host. */
 import type { ConsolePcOptions, RunningMachine } from '../../boards/console-pc.ts';
+import type { RestoreOptions } from '../../boards/pc.ts';
+import type { ByteSource, StateCodec } from '../../machine/saved-state.ts';
 import type { ArchiveHost } from '../debian/archive.ts';
 import type { Progress } from '../progress.ts';
 
 /** A machine that builds or is asked: its root is a file system of ours. */
-export type MachineRequest = Pick<
+export interface MachineRequest extends Pick<
   ConsolePcOptions,
   | 'kernel'
   | 'initrds'
@@ -18,9 +20,12 @@ export type MachineRequest = Pick<
   | 'fileSystems'
   | 'noReboot'
   | 'log'
->;
+> {
+  /** A saved state, in a file or at hand: the machine goes on from it. As in `RestoreOptions`. */
+  readonly restore?: { readonly source: string | ByteSource } & Pick<RestoreOptions, 'onlyAsked' | 'onPage'>;
+}
 
-export interface BuildMachine extends Pick<RunningMachine, 'input' | 'stop' | 'ended'> {
+export interface BuildMachine extends Pick<RunningMachine, 'input' | 'stop' | 'ended' | 'resize'> {
   /** The machine as it stands, as a saved state; it ends then. */
   state(): Promise<Uint8Array>;
 }
@@ -28,6 +33,8 @@ export interface BuildMachine extends Pick<RunningMachine, 'input' | 'stop' | 'e
 export interface BuildHost extends ArchiveHost {
   /** Rejects with a VmError when the machine cannot be made. */
   readonly startMachine: (request: MachineRequest) => Promise<BuildMachine>;
+  /** For states that are written once and read often. */
+  readonly stateCodec: () => Promise<StateCodec>;
   readonly progress: Progress;
   /** Everything that the machine prints, as it comes: for a log. */
   readonly consoleLog: (data: Uint8Array) => void;

@@ -76,25 +76,30 @@ export class PromptMachine {
     await this.#machine.ended;
   }
 
-  async #within<T>(what: string, work: Promise<T>): Promise<T> {
-    const over = new AbortController();
-    const stop = () => over.abort();
-    this.#host.signal?.addEventListener('abort', stop, { once: true });
-    try {
-      const ended = this.#machine.ended.then((end) => {
-        if (end.kind === 'failed') throw end.error;
-        throw new VmError('bad-image', `the machine ended (${end.kind}): ${what}; its last words:\n${this.#tail.last(15)}`);
-      });
-      const late = this.#host.clock.sleep(ANSWER_MS, over.signal).then(() => {
-        this.#host.signal?.throwIfAborted();
-        if (over.signal.aborted) return new Promise<never>(() => {});
-        throw new VmError('bad-image', `${what} within ${ANSWER_MS / 60_000} minutes; the machine's last words:\n${this.#tail.last(15)}`);
-      });
-      return await Promise.race([work, ended, late]);
-    } finally {
-      this.#host.signal?.removeEventListener('abort', stop);
-      over.abort();
-    }
+  #within<T>(what: string, work: Promise<T>): Promise<T> {
+    return within(this.#host, this.#machine, this.#tail, what, work);
+  }
+}
+
+/** What comes of `work` of a machine. Rejects with a VmError that has its last words when it ends before, or takes too long for anything but what hangs. */
+export async function within<T>(host: BuildHost, machine: BuildMachine, tail: ConsoleTail, what: string, work: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const stop = () => over.abort();
+  host.signal?.addEventListener('abort', stop, { once: true });
+  try {
+    const ended = machine.ended.then((end) => {
+      if (end.kind === 'failed') throw end.error;
+      throw new VmError('bad-image', `the machine ended (${end.kind}): ${what}; its last words:\n${tail.last(15)}`);
+    });
+    const late = host.clock.sleep(ANSWER_MS, over.signal).then(() => {
+      host.signal?.throwIfAborted();
+      if (over.signal.aborted) return new Promise<never>(() => {});
+      throw new VmError('bad-image', `${what} within ${ANSWER_MS / 60_000} minutes; the machine's last words:\n${tail.last(15)}`);
+    });
+    return await Promise.race([work, ended, late]);
+  } finally {
+    host.signal?.removeEventListener('abort', stop);
+    over.abort();
   }
 }
 

@@ -5,13 +5,17 @@
 import { isSha256 } from '../../base/sha256.ts';
 
 export interface BootedState {
-  readonly format: 1;
+  readonly format: 2;
   /** Digest of the tree that it was booted from. */
   readonly tree: string;
   /** Digest of the saved state, which is the chunk of that name. */
   readonly state: string;
   readonly sizeBytes: number;
   readonly memoryBytes: number;
+  /** From its beginning: the pages that a machine needs until it is at work again. */
+  readonly firstBytes: number;
+  /** Up to its end: all that is needed before a machine can go on. */
+  readonly tailBytes: number;
 }
 
 /** Undefined for anything that is none. */
@@ -22,8 +26,11 @@ export function parseBootedState(text: string): BootedState | undefined {
   } catch {
     return undefined;
   }
-  const { format, tree, state, sizeBytes, memoryBytes } = (value ?? {}) as Partial<Record<keyof BootedState, unknown>>;
+  const { format, tree, state, sizeBytes, memoryBytes, firstBytes, tailBytes } = (value ?? {}) as Partial<
+    Record<keyof BootedState, unknown>
+  >;
   const isCount = (count: unknown): count is number => Number.isSafeInteger(count) && (count as number) > 0;
-  if (format !== 1 || typeof tree !== 'string' || !isSha256(tree) || typeof state !== 'string' || !isSha256(state)) return undefined;
-  return isCount(sizeBytes) && isCount(memoryBytes) ? { format, tree, state, sizeBytes, memoryBytes } : undefined;
+  if (format !== 2 || typeof tree !== 'string' || !isSha256(tree) || typeof state !== 'string' || !isSha256(state)) return undefined;
+  if (!isCount(sizeBytes) || !isCount(memoryBytes) || !isCount(firstBytes) || !isCount(tailBytes)) return undefined;
+  return firstBytes + tailBytes <= sizeBytes ? { format, tree, state, sizeBytes, memoryBytes, firstBytes, tailBytes } : undefined;
 }

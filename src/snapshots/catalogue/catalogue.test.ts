@@ -103,10 +103,18 @@ test('any record that is cut short or has a field of another kind is refused', a
 
 test('a booted state is kept as long as its snapshot is; one of another tree, damaged or lost is none', async () => {
   const one = await add('debian', '2026-10-29', { a: '1' });
-  const data = new TextEncoder().encode('a state');
+  const data = { data: new TextEncoder().encode('a state'), firstBytes: 2, tailBytes: 3 };
   await catalogue.addBooted(one, data, 2 ** 30);
   const booted = (await catalogue.booted(one))!;
-  expect(booted).toEqual({ format: 1, tree: one.tree, state: booted.state, sizeBytes: 7, memoryBytes: 2 ** 30 });
+  expect(booted).toEqual({
+    format: 2,
+    tree: one.tree,
+    state: booted.state,
+    sizeBytes: 7,
+    memoryBytes: 2 ** 30,
+    firstBytes: 2,
+    tailBytes: 3,
+  });
   expect((await catalogue.list(() => {})).length).toBe(1);
   const path = catalogue.store.pathOf(booted.state);
   utimesSync(path, OLD, OLD);
@@ -117,7 +125,9 @@ test('a booted state is kept as long as its snapshot is; one of another tree, da
     '',
     'null',
     '[]',
-    '{"format": 1}',
+    '{"format": 2}',
+    JSON.stringify({ ...booted, format: 1 }),
+    JSON.stringify({ ...booted, firstBytes: 5 }),
     JSON.stringify({ ...booted, state: '../x' }),
     JSON.stringify({ ...booted, sizeBytes: -1 }),
   ]) {

@@ -3,6 +3,7 @@
  * store of chunks. A record is written last, so that whatever it names is there. `DAY.state.json` beside it tells of the booted state.
  */
 import { VmError } from '../../base/errors.ts';
+import type { OrderedState } from '../../machine/saved-state-order.ts';
 import type { WallClock } from '../../platform/clock.ts';
 import type { Files } from '../../platform/files.ts';
 import { FileChunkStore, type PruneResult } from '../../storage/file-chunk-store.ts';
@@ -159,9 +160,13 @@ export class Catalogue {
   }
 
   /** Keeps a saved state of a machine with that tree, instead of the one before. */
-  async addBooted(snapshot: Snapshot, data: Uint8Array, memoryBytes: number): Promise<void> {
+  async addBooted(snapshot: Snapshot, { data, firstBytes, tailBytes }: OrderedState, memoryBytes: number): Promise<void> {
     const state = await this.store.put(data);
-    const booted: BootedState = { format: 1, tree: snapshot.tree, state, sizeBytes: data.length, memoryBytes };
+    await this.keepBooted(snapshot, { format: 2, tree: snapshot.tree, state, sizeBytes: data.length, memoryBytes, firstBytes, tailBytes });
+  }
+
+  /** The same of one that is in the store. */
+  async keepBooted(snapshot: Snapshot, booted: BootedState): Promise<void> {
     await this.#files.write(this.#bootedPath(snapshot), new TextEncoder().encode(`${JSON.stringify(booted, undefined, 2)}\n`));
   }
 

@@ -1,6 +1,7 @@
 /** A build in a process of its own, so that it can be killed. Arguments: mirror, directory, recipe, armoured key. */
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { buildSnapshot } from '../builder/build.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
 import { readKeyring } from '../debian/release.ts';
@@ -17,11 +18,12 @@ const { snapshot } = await buildSnapshot(
     fetch: new NodeFetch(),
     clock: {
       nowMs: () => Date.parse('2026-11-02T00:00:00Z'),
-      sleep: (_ms, aborted) => new Promise((done) => aborted?.addEventListener('abort', () => done())),
+      sleep: (ms, aborted) => new Promise((done) => (ms < 60_000 ? setTimeout(done, 0) : aborted?.addEventListener('abort', () => done()))),
     },
     log: () => {},
     progress: () => {},
     consoleLog: () => {},
+    stateCodec: nodeStateCodec,
     startMachine: fakeBuildMachine({}),
   },
   catalogue,

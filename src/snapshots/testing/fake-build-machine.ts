@@ -2,10 +2,12 @@
  * Stands in for the machine of a build where only what is around it is tested: does to the tree on its file system what dpkg would do to
  * the state of packages; booted, it answers at a prompt.
  */
+import type { VmError } from '../../base/errors.ts';
 import type { MachineEnd } from '../../machine/machine.ts';
 import { S_IFREG } from '../../machine/posix.ts';
 import type { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { BuildMachine, MachineRequest } from '../builder/host.ts';
+import { madeState } from './saved-state.ts';
 
 export interface FakeGuest {
   /** Lines that the build reports before it ends. */
@@ -13,6 +15,8 @@ export interface FakeGuest {
   readonly console?: string;
   /** What a probe's command prints and ends with. */
   readonly answer?: (command: string) => readonly [output: string, status: number];
+  /** What going on from a saved state fails with. */
+  readonly refuse?: () => VmError | undefined;
   /** What else happens to the tree. */
   readonly change?: (fs: TreeFileSystem) => Promise<void>;
 }
@@ -24,7 +28,10 @@ export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = [
     started.push(request);
     let end: (how: MachineEnd) => void = () => {};
     const ended = new Promise<MachineEnd>((resolve) => (end = resolve));
+    const refused = request.restore && guest.refuse?.();
+    if (refused) throw refused;
     const run = async () => {
+      if (request.restore) return;
       if (!request.commandLine.includes('init=/daybreak-build/init')) {
         request.output(encode('welcome\r\nroot@daybreak:~# '));
         return;
@@ -39,14 +46,20 @@ export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = [
     setTimeout(() => void run(), 0);
     return {
       async input(data) {
+        const nonce = /\\035([0-9a-f]{16})/.exec(new TextDecoder().decode(data))?.[1];
+        if (nonce !== undefined) {
+          setTimeout(() => request.output(encode(`\x1d${nonce}\x1e${nonce} 0\r\n`)), 0);
+          return;
+        }
         const command = /\{ (.*)\n\}/.exec(new TextDecoder().decode(data))?.[1] ?? '';
         const [output, status] = guest.answer?.(command) ?? ['', 0];
         setTimeout(() => request.output(encode(`echo of it\r\n\x1d\x1b[K${output}\x1e${status}\r\nroot@daybreak:~# `)), 0);
       },
       async state() {
         end({ kind: 'stopped' });
-        return encode('a saved state');
+        return (await madeState()).data;
       },
+      resize() {},
       ended,
       stop: () => end({ kind: 'stopped' }),
     };
