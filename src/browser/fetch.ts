@@ -1,30 +1,38 @@
 /** `Fetch` on the browser's own, which follows redirects and decides what other origins allow. */
 import { VmError } from '../base/errors.ts';
-import type { Fetch, GetOptions, GetResponse } from '../platform/fetch.ts';
+import type { Fetch, GetOptions, GetResponse, SendOptions } from '../platform/fetch.ts';
 
 export class BrowserFetch implements Fetch {
-  async get(url: string, { offset = 0, length, signal, fresh }: GetOptions = {}): Promise<GetResponse> {
-    const response = await fetch(url, {
-      ...((offset > 0 || length !== undefined) && {
-        headers: { range: `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` },
-      }),
-      ...(signal && { signal }),
-      ...(fresh && { cache: 'no-cache' }),
-    }).catch((error: unknown) => {
-      throw failure(url, error, signal, 'no answer, or a site that does not let this page read it (CORS)');
-    });
-    const { status, headers } = response;
-    const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get('content-range') ?? '');
-    // What the server compressed for the way has another length than what comes out here.
-    const whole = headers.has('content-encoding') ? Number.NaN : Number(headers.get('content-length') ?? Number.NaN);
-    const total = status === 206 ? Number(range?.[2] ?? Number.NaN) : whole;
-    return {
-      status,
-      offset: status === 206 && range ? Number(range[1]) : 0,
-      totalBytes: Number.isFinite(total) ? total : undefined,
-      body: bodyOf(url, response, signal),
-    };
+  get(url: string, { offset = 0, length, signal, fresh, headers }: GetOptions = {}): Promise<GetResponse> {
+    const range = offset > 0 || length !== undefined ? { range: `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` } : {};
+    return request(url, { headers: { ...headers, ...range }, ...(fresh && { cache: 'no-cache' }) }, signal);
   }
+
+  send(method: string, url: string, { headers, body, signal }: SendOptions = {}): Promise<GetResponse> {
+    return request(
+      url,
+      { method, redirect: 'manual', ...(headers && { headers }), ...(body && { body: body as Uint8Array<ArrayBuffer> }) },
+      signal,
+    );
+  }
+}
+
+async function request(url: string, init: RequestInit, signal: AbortSignal | undefined): Promise<GetResponse> {
+  const response = await fetch(url, { ...init, ...(signal && { signal }) }).catch((error: unknown) => {
+    throw failure(url, error, signal, 'no answer, or a site that does not let this page read it (CORS)');
+  });
+  const { status, headers } = response;
+  const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get('content-range') ?? '');
+  // What the server compressed for the way has another length than what comes out here.
+  const whole = headers.has('content-encoding') ? Number.NaN : Number(headers.get('content-length') ?? Number.NaN);
+  const total = status === 206 ? Number(range?.[2] ?? Number.NaN) : whole;
+  return {
+    status,
+    offset: status === 206 && range ? Number(range[1]) : 0,
+    totalBytes: Number.isFinite(total) ? total : undefined,
+    header: (name) => headers.get(name) ?? undefined,
+    body: bodyOf(url, response, signal),
+  };
 }
 
 /** Streams are not iterable in every browser; and a generator that nobody has begun would not close the connection. */

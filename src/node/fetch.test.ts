@@ -164,3 +164,24 @@ describe('proxies', () => {
     expect(bypassesProxy(host, list)).toBe(bypassed);
   });
 });
+
+test('what authorizes stays with its origin when a redirect leads elsewhere', async () => {
+  const seen: (string | undefined)[] = [];
+  const note = (request: IncomingMessage) => seen.push(request.headers.authorization);
+  const other = await serve((request, response) => (note(request), response.end('there')));
+  const { url } = await serve((request, response) => {
+    note(request);
+    response.writeHead(307, { location: request.url === '/a' ? '/b' : other.url }).end();
+  });
+  await discard(await new NodeFetch().get(`${url}/a`, { headers: { authorization: 'Bearer x' } }));
+  expect(seen).toEqual(['Bearer x', 'Bearer x', undefined]);
+});
+
+test('what is sent arrives with its length, and a redirect is an answer', async () => {
+  const { url } = await serve((request, response) => {
+    request.resume().on('end', () => response.writeHead(308, { location: '/x', got: request.headers['content-length'] }).end());
+  });
+  const response = await new NodeFetch().send('PUT', url, { body: new Uint8Array(5) });
+  expect([response.status, response.header('location'), response.header('got')]).toEqual([308, '/x', '5']);
+  await discard(response);
+});

@@ -4,7 +4,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { connect as tlsConnect } from 'node:tls';
 import type { Socket } from 'node:net';
 import { VmError } from '../base/errors.ts';
-import type { Fetch, GetOptions, GetResponse } from '../platform/fetch.ts';
+import type { Fetch, GetOptions, GetResponse, SendOptions } from '../platform/fetch.ts';
 
 const MAX_REDIRECTS = 5;
 /** What is taken from a connection before somebody asks for it. */
@@ -55,8 +55,12 @@ export class NodeFetch implements Fetch {
 
   async get(url: string, options: GetOptions = {}): Promise<GetResponse> {
     let target = parseUrl(url);
+    const { offset = 0, length } = options;
+    let headers: Record<string, string> = { ...options.headers };
+    if (offset > 0 || length !== undefined) headers['range'] = `bytes=${offset}-${length === undefined ? '' : offset + length - 1}`;
+    if (options.fresh) headers['cache-control'] = 'no-cache';
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-      const response = await this.#request(target, options);
+      const response = await this.#request('GET', target, { ...options, headers });
       const status = response.statusCode ?? 0;
       const { location } = response.headers;
       if (!REDIRECTS.has(status) || location === undefined) return answer(target, response, options.signal);
@@ -65,9 +69,15 @@ export class NodeFetch implements Fetch {
       if (target.protocol === 'https:' && next.protocol === 'http:') {
         throw new VmError('network', `${target.href} redirects to plain http (${next.href}), which is refused`);
       }
+      if (next.origin !== target.origin) headers = withoutCredentials(headers);
       target = next;
     }
     throw new VmError('network', `cannot get ${url}: more than ${MAX_REDIRECTS} redirects`);
+  }
+
+  async send(method: string, url: string, options: SendOptions = {}): Promise<GetResponse> {
+    const target = parseUrl(url);
+    return answer(target, await this.#request(method, target, options), options.signal);
   }
 
   /** Closes idle connections, so that the process can end. */
@@ -76,13 +86,12 @@ export class NodeFetch implements Fetch {
     this.#https.destroy();
   }
 
-  async #request(url: URL, options: GetOptions): Promise<IncomingMessage> {
+  async #request(method: string, url: URL, options: SendOptions): Promise<IncomingMessage> {
     const proxy = this.#proxyFor(url);
-    const headers: Record<string, string> = { host: url.host, 'user-agent': 'daybreak', accept: '*/*' };
-    const { offset = 0, length } = options;
-    if (offset > 0 || length !== undefined) headers['range'] = `bytes=${offset}-${length === undefined ? '' : offset + length - 1}`;
-    if (options.fresh) headers['cache-control'] = 'no-cache';
-    const common: RequestOptions = { method: 'GET', headers, timeout: this.#silenceMs, ...(options.signal && { signal: options.signal }) };
+    const headers: Record<string, string> = { host: url.host, 'user-agent': 'daybreak', accept: '*/*', ...options.headers };
+    const { body } = options;
+    if (body || method === 'POST' || method === 'PUT') headers['content-length'] = String(body?.length ?? 0);
+    const common: RequestOptions = { method, headers, timeout: this.#silenceMs, ...(options.signal && { signal: options.signal }) };
     const secure = url.protocol === 'https:';
     const tunnel = proxy && secure ? await this.#tunnel(proxy, url, options.signal) : undefined;
     return new Promise((resolve, reject) => {
@@ -105,7 +114,7 @@ export class NodeFetch implements Fetch {
         request.destroy(new VmError('network', `cannot get ${url.href}: no answer for ${this.#silenceMs / 1000} s`)),
       );
       request.on('error', (error) => reject(options.signal?.aborted ? cancelled(url) : explain(url, error)));
-      request.end();
+      request.end(body);
     });
   }
 
@@ -180,7 +189,17 @@ function answer(url: URL, response: IncomingMessage, signal: AbortSignal | undef
   const offset = status === 206 && range ? Number(range[1]) : 0;
   const length = response.headers['content-length'];
   const total = status === 206 ? Number(range?.[2] ?? Number.NaN) : Number(length ?? Number.NaN);
-  return { status, offset, totalBytes: Number.isFinite(total) ? total : undefined, body: new Body(url, response, signal) };
+  return {
+    status,
+    offset,
+    totalBytes: Number.isFinite(total) ? total : undefined,
+    header: (name) => [response.headers[name]].flat()[0],
+    body: new Body(url, response, signal),
+  };
+}
+
+function withoutCredentials({ authorization: _one, cookie: _other, ...rest }: Record<string, string>): Record<string, string> {
+  return rest;
 }
 
 /**

@@ -8,6 +8,8 @@ export interface GetOptions {
   readonly signal?: AbortSignal;
   /** Asks caches on the way to look at the origin again. */
   readonly fresh?: boolean;
+  /** In small letters. What authorizes does not follow a redirect to another origin. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface GetResponse {
@@ -17,8 +19,16 @@ export interface GetResponse {
   readonly offset: number;
   /** Size of the whole resource when the server says so. */
   readonly totalBytes: number | undefined;
+  /** A header of the answer, by its name in small letters. */
+  header(name: string): string | undefined;
   /** The body as sent, one time. Rejects with a VmError `network` when the connection breaks. Leaving it early closes the connection. */
   readonly body: AsyncIterable<Uint8Array>;
+}
+
+export interface SendOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  readonly signal?: AbortSignal;
 }
 
 export interface Fetch {
@@ -27,6 +37,8 @@ export interface Fetch {
    * A caller that does not want the body must still end it, by `discard`.
    */
   get(url: string, options?: GetOptions): Promise<GetResponse>;
+  /** Any other request than a plain GET. Redirects are answers like others. Otherwise as `get`. */
+  send(method: 'DELETE' | 'HEAD' | 'POST' | 'PUT', url: string, options?: SendOptions): Promise<GetResponse>;
 }
 
 /** Ends a response whose body nobody wants. */

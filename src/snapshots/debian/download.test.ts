@@ -17,7 +17,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-const nothing: Fetch = { get: () => Promise.reject(new Error('no network')) };
+const noNetwork = () => Promise.reject(new Error('no network'));
+const nothing: Fetch = { get: noNetwork, send: noNetwork };
 const downloader = (): Downloader =>
   new Downloader({ files: new NodeFiles(), fetch: nothing, clock: { nowMs: () => NOW, sleep: async () => {} } }, directory, true);
 
