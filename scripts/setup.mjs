@@ -30,6 +30,7 @@ const TEST_TOOLS = [
   { program: 'lz4', package: 'lz4', purpose: 'kernels in lz4' },
   { program: 'lzop', package: 'lzop', purpose: 'kernels in lzo' },
   { program: 'nginx', package: 'nginx-light', purpose: 'getting snapshots from a real web server' },
+  { program: 'docker-registry', package: 'docker-registry', purpose: 'publishing to a container registry' },
   { program: 'chromium', found: findChromium, package: 'chromium', purpose: 'the page in a browser' },
 ];
 

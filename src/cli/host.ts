@@ -6,14 +6,17 @@ import { NodeClock } from '../node/clock.ts';
 import { NodeFetch } from '../node/fetch.ts';
 import { NodeFiles } from '../node/files.ts';
 import { diagnoseKvm, type KvmReport } from '../node/kvm/diagnose.ts';
+import { runProgram } from '../node/run-program.ts';
 import { NodeTerminal } from '../node/terminal.ts';
 import type { WallClock } from '../platform/clock.ts';
 import type { Fetch } from '../platform/fetch.ts';
 import type { Files } from '../platform/files.ts';
 import type { Terminal } from '../platform/terminal.ts';
 import { DEBIAN_ARCHIVE_KEYS } from '../snapshots/debian/keys/archive-keys.ts';
+import type { RegistryCredentials } from '../snapshots/registry/authorization.ts';
 import { startMachine, type StartMachine } from './machine.ts';
 import { Messages } from './messages.ts';
+import { registryCredentials } from './registry-credentials.ts';
 
 export interface Host {
   readonly files: Files;
@@ -33,6 +36,8 @@ export interface Host {
   readonly archiveKeys: string;
   readonly startMachine: StartMachine;
   readonly diagnoseKvm: () => Promise<KvmReport>;
+  /** What is known for a container registry. */
+  readonly registryCredentials: (registry: string) => Promise<RegistryCredentials | undefined>;
   /** The built page (dist/web). */
   readonly pageDirectory: string;
   /** The recipes that come with the product. */
@@ -49,8 +54,9 @@ export function xdgDirectory(value: string | undefined, fallback: string): strin
 export function nodeHost(signal: AbortSignal): Host {
   const { env } = process;
   const messages = new Messages(process.stderr, env);
+  const files = new NodeFiles();
   return {
-    files: new NodeFiles(),
+    files,
     fetch: new NodeFetch({ environment: env }),
     clock: new NodeClock(),
     terminal: new NodeTerminal(),
@@ -63,6 +69,8 @@ export function nodeHost(signal: AbortSignal): Host {
     archiveKeys: DEBIAN_ARCHIVE_KEYS,
     startMachine,
     diagnoseKvm: () => diagnoseKvm(),
+    registryCredentials: (registry) =>
+      registryCredentials({ files, environment: env, homeDirectory: homedir(), run: runProgram }, registry),
     pageDirectory: fileURLToPath(new URL('web', import.meta.url)),
     recipeDirectory: fileURLToPath(new URL('../recipes', import.meta.url)),
     signal,

@@ -8,7 +8,7 @@ import { findDay } from '../snapshots/get/day.ts';
 import { LayeredStore, OnDemandStore } from '../snapshots/get/on-demand-store.ts';
 import { originOf } from '../snapshots/get/origins.ts';
 import { listPublished, openDay } from '../snapshots/get/pull.ts';
-import { openSource } from '../snapshots/get/source.ts';
+import { openSource } from '../snapshots/get/open-source.ts';
 import { ROOT_OPTIONS, ROOT_TAG } from '../snapshots/builder/root.ts';
 import { MemoryChunkStore, type ChunkStore } from '../storage/chunk-store.ts';
 import { FileChunkStore } from '../storage/file-chunk-store.ts';

@@ -7,7 +7,7 @@ import { nodeZstd } from '../../src/node/zstd.ts';
 import { contentBytes } from '../../src/snapshots/builder/content-bytes.ts';
 import { Catalogue } from '../../src/snapshots/catalogue/catalogue.ts';
 import { pull } from '../../src/snapshots/get/pull.ts';
-import { openSource } from '../../src/snapshots/get/source.ts';
+import { openSource } from '../../src/snapshots/get/open-source.ts';
 import { TestPublisher } from '../../src/snapshots/testing/published.ts';
 import { serveDirectory } from '../../src/snapshots/testing/web-server.ts';
 import { openSuite } from './debian.ts';

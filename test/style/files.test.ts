@@ -36,7 +36,7 @@ describe('files', () => {
     const known = new Set([
       '127.0.0.1', 'localhost', 'deb.debian.org', 'ftp-master.debian.org', 'wiki.debian.org', 'www.debian.org', 'snapshot.debian.org',
       'github.com', 'nodejs.org', 'no-color.org', 'www.apache.org', 'www.w3.org', 'unpkg.com', 'keepachangelog.com', 'semver.org',
-      'registry.npmjs.org', 'liberapay.com', 'opencollective.com', 'tidelift.com', 'paypal.me', 'www.patreon.com', 'feross.org', 'bugs.debian.org',
+      'registry.npmjs.org', 'liberapay.com', 'index.docker.io', 'opencollective.com', 'tidelift.com', 'paypal.me', 'www.patreon.com', 'feross.org', 'bugs.debian.org',
     ]); // prettier-ignore
     const wrong = files.flatMap((path) =>
       [...textOf(path).matchAll(/https?:\/\/([a-z0-9][\w.-]*)/gi)]

@@ -199,6 +199,7 @@ export function testHost(
       return machine;
     },
     diagnoseKvm: async () => ({ works: false, findings: [{ what: 'a thing', works: false }], problem: 'it is broken', remedy: 'mend it' }),
+    registryCredentials: async () => undefined,
     pageDirectory: directory,
     recipeDirectory: fileURLToPath(new URL('../../../recipes', import.meta.url)),
     signal: abort.signal,

@@ -16,7 +16,7 @@ interrupts it does not matter: the next time goes on from there.`,
     from: {
       value: 'PLACE',
       words: 'place',
-      about: 'where it is published: an address or a directory (default: where the name came from before)',
+      about: 'where it is published: an address, oci://HOST/REPOSITORY or a directory (default: where the name came from before)',
     },
     trust: TRUST,
     json: { about: 'what it came to, as one line of JSON' },
@@ -35,9 +35,9 @@ are smaller.`,
 export const PUBLISH: Usage = {
   summary: [['publish NAME', 'hand a snapshot to others, signed']],
   synopsis: ['NAME[@DAY] PLACE [options]', '--renew|--collect|--rotate ROLE PLACE [options]'],
-  about: `Publishes a snapshot of this computer at PLACE, a directory or s3://BUCKET/PREFIX: what is new as packs, an index, a
-signed list. Any web server can offer the directory; readers see the old state or the new one, never a part. The first
-time, it makes keys.`,
+  about: `Publishes a snapshot of this computer at PLACE, a directory, s3://BUCKET/PREFIX or oci://HOST/REPOSITORY: what is new as
+packs, an index, a signed list. Any web server can offer the directory; readers see the old state or the new one, never
+a part. The first time, it makes keys.`,
   operands: ['local snapshot', 'directory'],
   options: {
     keys: { value: 'DIR', words: 'directory', about: 'the secret keys (default: XDG_DATA_HOME/daybreak/keys)' },
@@ -60,8 +60,8 @@ time, it makes keys.`,
 export const VERIFY: Usage = {
   summary: [['verify PLACE', 'check all that is published somewhere']],
   synopsis: ['PLACE [options]'],
-  about: `Checks what is published at PLACE, a directory or an address, as a reader would, to the last content: signatures and their
-time, lists, indexes, packs. Everything is read once.`,
+  about: `Checks what is published at PLACE, a directory, an address or oci://HOST/REPOSITORY, as a reader would, to the last
+content: signatures and their time, lists, indexes, packs. Everything is read once.`,
   operands: ['place'],
   options: {
     trust: { value: 'DIGEST', words: 'anything', about: "the publisher's fingerprint; without it, it is printed" },

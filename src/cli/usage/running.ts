@@ -35,7 +35,7 @@ so it does with --mirror, --offline, --strict and --allow-older. "daybreak build
   options: {
     cold: { about: 'boot, though there is a booted state' },
     keep: { value: 'NAME', words: 'anything', about: 'keep what the machine writes under this name, and go on with it the next time' },
-    from: { value: 'PLACE', words: 'place', about: 'start a published snapshot: an address or a directory' },
+    from: { value: 'PLACE', words: 'place', about: 'start a published snapshot: an address, oci://HOST/REPOSITORY or a directory' },
     trust: { value: 'DIGEST', words: 'anything', about: "the publisher's fingerprint; needed the first time" },
     mirror: { value: 'URL', words: 'anything', about: `Debian mirror (default: the one this system uses, else ${DEFAULT_MIRROR})` },
     memory: {

@@ -1,4 +1,4 @@
-/** `daybreak publish`: hands a snapshot of this computer to others, through a directory that any web server can offer. */
+/** `daybreak publish`: hands a snapshot of this computer to others, through a directory that any web server can offer, an S3 store or a container registry. */
 import { VmError } from '../../base/errors.ts';
 import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
@@ -92,6 +92,7 @@ async function maintain(host: Host, values: ParsedArguments['values'], positiona
     messages.line(
       `${storage.name}: removed ${removed} files of ${formatBytes(removedBytes)}; ${waiting} wait; ${formatBytes(keptBytes)} are left`,
     );
+    if (storage.remark !== undefined) messages.line(`${storage.name}: ${storage.remark}`);
   }
   return EXIT_OK;
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { VmError } from '../../base/errors.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
 import { pull, type PullResult } from '../../snapshots/get/pull.ts';
-import { openSource } from '../../snapshots/get/source.ts';
+import { openSource } from '../../snapshots/get/open-source.ts';
 import { originOf, origins, rememberOrigin } from '../../snapshots/get/origins.ts';
 import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';

@@ -1,7 +1,7 @@
 /** `daybreak verify`: checks all that is published somewhere. */
 import { VmError } from '../../base/errors.ts';
 import { nodeZstd } from '../../node/zstd.ts';
-import { openSource } from '../../snapshots/get/source.ts';
+import { openSource } from '../../snapshots/get/open-source.ts';
 import { verifyPublished } from '../../snapshots/publish/verify.ts';
 import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';

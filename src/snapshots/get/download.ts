@@ -18,8 +18,25 @@ export interface DownloadHost {
 export interface Authorizer {
   /** What goes with a request. */
   headers(): Readonly<Record<string, string>>;
-  /** The server has answered 401 with this challenge to those headers. True when it makes sense to ask again. */
+  /** The server has answered 401 with this challenge to those headers. True when it makes sense to ask again. May reject with `UnauthorizedError`. */
   challenged(headers: Readonly<Record<string, string>>, challenge: string | undefined): Promise<boolean>;
+}
+
+/** The server has answered, but with something else than the file. */
+export class StatusError extends VmError {
+  readonly status: number;
+  constructor(url: string, status: number) {
+    const nothing = status === 404 || status === 410 || status === 403;
+    super(nothing ? 'not-found' : 'network', `cannot get ${url}: the server answers with status ${status}`);
+    this.status = status;
+  }
+}
+
+/** We cannot prove who we are: trying again changes nothing, and may lock an account. */
+export class UnauthorizedError extends VmError {
+  constructor(message: string) {
+    super('network', message);
+  }
 }
 
 export interface Download {
@@ -49,6 +66,7 @@ export async function download(host: DownloadHost, wanted: Download): Promise<Ui
     } catch (error) {
       if (signal?.aborted) throw new VmError('cancelled', `stopped while getting ${url}`, error);
       if (!(error instanceof VmError) || error.code !== 'network' || attempt >= ATTEMPTS) throw error;
+      if (error instanceof UnauthorizedError || (error instanceof StatusError && error.status === 401)) throw error;
       // Without a length nobody can say whether the file is still the same.
       if (length === undefined) parts.length = 0;
       await host.clock.sleep(pauseMs, signal);
@@ -75,8 +93,7 @@ async function attemptIt(host: DownloadHost, wanted: Download, parts: Uint8Array
     const response = await ask(host, wanted, have, abort.signal);
     if (response.status !== 200 && response.status !== 206) {
       await discard(response);
-      const code = response.status === 404 || response.status === 410 || response.status === 403 ? 'not-found' : 'network';
-      throw new VmError(code, `cannot get ${url}: the server answers with status ${response.status}`);
+      throw new StatusError(url, response.status);
     }
     const from = offset + have;
     if (response.offset > from) {

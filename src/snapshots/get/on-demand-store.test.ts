@@ -12,7 +12,7 @@ import { noise, TestPublisher } from '../testing/published.ts';
 import { serveDirectory, type WebServer } from '../testing/web-server.ts';
 import { LayeredStore, OnDemandStore, RecordingStore } from './on-demand-store.ts';
 import { listPublished, openDay } from './pull.ts';
-import { openSource } from './source.ts';
+import { openSource } from './open-source.ts';
 
 let directory: string;
 let publisher: TestPublisher;

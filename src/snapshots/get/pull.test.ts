@@ -12,7 +12,7 @@ import { Catalogue } from '../catalogue/catalogue.ts';
 import { noise, TestPublisher } from '../testing/published.ts';
 import { nginxMissing, serveDirectory, startNginx, type WebServer } from '../testing/web-server.ts';
 import { pull } from './pull.ts';
-import { openSource } from './source.ts';
+import { openSource } from './open-source.ts';
 
 let zstd: Zstd;
 let directory: string;

@@ -3,12 +3,9 @@
  * send something else. Nothing of theirs is kept in memory beyond what was asked for; whether it is the right thing is for the caller to check.
  */
 import { VmError } from '../../base/errors.ts';
-import type { WallClock } from '../../platform/clock.ts';
-import type { Fetch } from '../../platform/fetch.ts';
-import type { Files } from '../../platform/files.ts';
-import { DirectoryStorage, type Storage } from '../publish/storage.ts';
+import type { Storage } from '../publish/storage.ts';
 import type { MetadataSource } from '../trust/refresh.ts';
-import { download } from './download.ts';
+import { download, type DownloadHost } from './download.ts';
 
 export interface Source extends MetadataSource {
   /**
@@ -16,19 +13,6 @@ export interface Source extends MetadataSource {
    * answer after several attempts, `cancelled`.
    */
   range(path: string, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
-}
-
-export interface SourceHost {
-  readonly files: Files;
-  readonly fetch: Fetch;
-  readonly clock: WallClock;
-}
-
-/** An address or a directory, as a person names it. Throws VmError `usage`. */
-export function openSource(host: SourceHost, place: string): Source {
-  if (/^https?:\/\//.test(place)) return new HttpSource(host, place.replace(/\/+$/, ''));
-  if (/^[a-z][a-z0-9+.-]+:/i.test(place)) throw new VmError('usage', `${place}: expected an address (https://…) or a directory`);
-  return new StorageSource(new DirectoryStorage(host.files, place));
 }
 
 export class StorageSource implements Source {
@@ -55,11 +39,11 @@ export class StorageSource implements Source {
   }
 }
 
-class HttpSource implements Source {
+export class HttpSource implements Source {
   readonly name: string;
-  readonly #host: SourceHost;
+  readonly #host: DownloadHost;
 
-  constructor(host: SourceHost, url: string) {
+  constructor(host: DownloadHost, url: string) {
     this.#host = host;
     this.name = url;
   }
@@ -81,6 +65,6 @@ class HttpSource implements Source {
   }
 }
 
-function tooLong(where: string, limitBytes: number): VmError {
+export function tooLong(where: string, limitBytes: number): VmError {
   return new VmError('bad-signature', `${where} is longer than the ${limitBytes} bytes that it may have`);
 }

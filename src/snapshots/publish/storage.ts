@@ -20,6 +20,8 @@ export interface Storage {
   /** All files below a directory. */
   list(directory: string): Promise<StoredFile[]>;
   remove(path: string): Promise<void>;
+  /** What a person should know who has had something removed. */
+  readonly remark?: string | undefined;
 }
 
 export class DirectoryStorage implements Storage {
