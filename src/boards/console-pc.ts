@@ -75,6 +75,14 @@ export interface RunningMachine {
   readonly ended: Promise<MachineEnd>;
   /** Ends the machine as pulling the plug would. Idempotent. */
   stop(): void;
+  /**
+   * Presses the power button, which asks a guest to power off in its own way. Whether it listens to that button now: one that does may
+   * still do nothing. False when the machine has ended.
+   */
+  pressPowerButton(): Promise<boolean>;
+  /** What executes the guest's instructions. */
+  readonly accelerator: Accelerator['name'];
+  readonly memoryBytes: number;
   /** What the processor has done so far. */
   stats(): VCpuCounts;
   /** As `Pc.save`. What is typed and not taken yet is not saved. */
@@ -99,10 +107,11 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
   const input = new Backlog();
   let more = (): void => {};
   const virtio = options.console === 'virtio';
+  const accelerator = host.accelerator ?? acceleratorFor(options, host);
   const pc = await createPc({
     memoryBytes: options.memoryBytes,
     ...(options.cpus !== undefined && { cpus: options.cpus }),
-    accelerator: host.accelerator ?? acceleratorFor(options, host),
+    accelerator,
     pace: host.pace,
     epochMs: host.epochMs,
     entropy: host.random,
@@ -133,6 +142,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
   const { machine } = pc;
   const take = (data: Uint8Array): number => (pc.console ? pc.console.receive(0, data) : pc.serial.receive(data));
   more = () => machine.post(() => input.feed(take));
+  const ended = machine.run();
   return {
     input(data) {
       const taken = input.push(data);
@@ -141,8 +151,15 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
     },
     waiting: () => input.length,
     resize: ({ columns, rows }) => machine.post(() => pc.console?.resize(columns, rows)),
-    ended: machine.run(),
+    ended,
     stop: () => machine.end({ kind: 'stopped' }),
+    pressPowerButton: () =>
+      new Promise((resolve) => {
+        machine.post(() => resolve(pc.power.pressPowerButton()));
+        void ended.then(() => resolve(false));
+      }),
+    accelerator: accelerator.name,
+    memoryBytes: options.memoryBytes,
     stats: () => pc.vcpu.counts,
     save: pc.save,
   };

@@ -92,6 +92,7 @@ export class FakeMachine implements RunningMachine {
 
   constructor(options: MachineOptions) {
     this.options = options;
+    this.memoryBytes = options.memoryBytes ?? 0;
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -104,6 +105,19 @@ export class FakeMachine implements RunningMachine {
 
   waiting(): number {
     return this.untaken;
+  }
+
+  readonly accelerator = 'jit';
+  readonly memoryBytes: number;
+  /** How often the power button was pressed. */
+  pressed = 0;
+  /** What the guest does then; undefined: it does not listen. */
+  onPowerButton: (() => void) | undefined;
+
+  async pressPowerButton(): Promise<boolean> {
+    this.pressed++;
+    this.onPowerButton?.();
+    return this.onPowerButton !== undefined;
   }
 
   /** Where it was saved to. */
