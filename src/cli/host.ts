@@ -7,6 +7,7 @@ import { NodeFetch } from '../node/fetch.ts';
 import { NodeFiles } from '../node/files.ts';
 import { diagnoseKvm, type KvmReport } from '../node/kvm/diagnose.ts';
 import { runProgram } from '../node/run-program.ts';
+import { openRuntimeDirectory } from '../node/runtime-directory.ts';
 import { NodeTerminal } from '../node/terminal.ts';
 import type { WallClock } from '../platform/clock.ts';
 import type { Fetch } from '../platform/fetch.ts';
@@ -32,6 +33,8 @@ export interface Host {
   readonly dataDirectory: string;
   /** XDG_STATE_HOME/daybreak: what we remember. */
   readonly stateDirectory: string;
+  /** Makes XDG_RUNTIME_DIR/daybreak, or what stands in for it, and gives its path: where running machines are found. */
+  readonly runtimeDirectory: () => Promise<string>;
   /** Armoured OpenPGP keys that may sign Debian's archive, besides those of this system. */
   readonly archiveKeys: string;
   readonly startMachine: StartMachine;
@@ -66,6 +69,7 @@ export function nodeHost(signal: AbortSignal): Host {
     cacheDirectory: xdgDirectory(env['XDG_CACHE_HOME'], `${homedir()}/.cache`),
     dataDirectory: xdgDirectory(env['XDG_DATA_HOME'], `${homedir()}/.local/share`),
     stateDirectory: xdgDirectory(env['XDG_STATE_HOME'], `${homedir()}/.local/state`),
+    runtimeDirectory: () => openRuntimeDirectory(env),
     archiveKeys: DEBIAN_ARCHIVE_KEYS,
     startMachine,
     diagnoseKvm: () => diagnoseKvm(),

@@ -27,6 +27,10 @@ type Run = (host: Host, parsed: ParsedArguments) => Promise<number>;
 const VERBS: Readonly<Record<VerbName, () => Promise<Run>>> = {
   try: async () => (await import('./verbs/try.ts')).tryVerb,
   boot: async () => (await import('./verbs/boot.ts')).bootVerb,
+  ps: async () => (await import('./verbs/ps.ts')).psVerb,
+  stop: async () => (await import('./verbs/stop.ts')).stopVerb,
+  keep: async () => (await import('./verbs/keep.ts')).keepVerb,
+  rm: async () => (await import('./verbs/rm.ts')).rmVerb,
   build: async () => (await import('./verbs/build.ts')).buildVerb,
   list: async () => (await import('./verbs/list.ts')).listVerb,
   info: async () => (await import('./verbs/info.ts')).infoVerb,

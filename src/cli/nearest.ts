@@ -3,7 +3,7 @@
 /** The one of `known` that is nearest to `word`; undefined when none is near. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
-  let least = Math.max(1, Math.floor(word.length / 3)) + 1;
+  let least = Math.min(word.length - 1, Math.max(1, Math.floor(word.length / 3))) + 1;
   for (const candidate of known) {
     const distance = candidate.startsWith(word) && word.length > 1 ? 1 : mistakes(word, candidate);
     if (distance >= least) continue;

@@ -5,9 +5,12 @@ import { attach } from './console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import type { MachineOptions } from './machine.ts';
+import { Registration } from './machines/registration.ts';
 import { printStats, type statsFormat } from './stats.ts';
 
 export interface RunInTerminal {
+  /** `--name`. */
+  readonly name: string | undefined;
   readonly values: ParsedArguments['values'];
   readonly command: readonly string[] | undefined;
   readonly memoryBytes: number;
@@ -18,9 +21,27 @@ export interface RunInTerminal {
 /** Gives the exit status. `reports`: the guest tells on its control port that it has started and how it ended; else powering off is fine. */
 export async function runInTerminal(
   host: Host,
+  request: Pick<MachineOptions, 'kernel' | 'initrds' | 'commandLine' | 'fileSystems'> & {
+    readonly of: { readonly name: string; readonly day: string };
+  },
+  options: RunInTerminal,
+  reports: boolean,
+): Promise<number> {
+  const { of, ...machineOptions } = request;
+  const registered = await Registration.open(host, { verb: 'try', of: `${of.name}@${of.day}`, base: of.name, name: options.name });
+  try {
+    return await run(host, machineOptions, options, reports, registered);
+  } finally {
+    await registered.close();
+  }
+}
+
+async function run(
+  host: Host,
   request: Pick<MachineOptions, 'kernel' | 'initrds' | 'commandLine' | 'fileSystems'>,
   { values, command, memoryBytes, stats, watch }: RunInTerminal,
   reports: boolean,
+  registered: Registration,
 ): Promise<number> {
   const { terminal, messages } = host;
   const size = terminal.size();
@@ -53,6 +74,7 @@ export async function runInTerminal(
     noReboot: true,
     log: host.log,
   });
+  registered.attach(machine);
   const { machine: end, by } = await attach(terminal, machine, { endOfInput: 'eof', signal: host.signal, ...(reports && { ready }) });
   messages.clear();
   printStats(messages, machine.stats(), stats);

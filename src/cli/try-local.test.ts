@@ -70,12 +70,13 @@ async function tried(guest: Guest, ...args: string[]) {
       const input = machine.input.bind(machine);
       machine.input = async (data) => {
         await input(data);
-        const nonce = /\\035([0-9a-f]{16})/.exec(new TextDecoder().decode(data))?.[1];
+        const typed = new TextDecoder().decode(data);
+        if (/^off-[0-9a-f]{16}\n$/.test(typed)) machine.end({ kind: 'poweroff' });
+        const nonce = /\\035([0-9a-f]{16})/.exec(typed)?.[1];
         if (nonce === undefined) return;
         machine.print(`the echo\r\n\x1d${nonce}`);
         const status = await guest.run?.(machine);
         if (status !== undefined) machine.print(`\x1e${nonce} ${status}\n`);
-        if (machine.typed.includes('systemctl poweroff')) machine.end({ kind: 'poweroff' });
       };
       setTimeout(() => options.restore === undefined && machine.print('booting\nroot@daybreak:~# '), 0);
       return machine;
@@ -155,6 +156,76 @@ describe('try of a snapshot of this computer', () => {
     expect((await tried(look, 'debian@2026-11-02', '--keep', 'work')).status).toBe(1);
   });
 
+  test('keep makes a running machine one that is kept, under its name or another; rm removes it when it is over', async () => {
+    await add('2026-11-01', 'a state');
+    const other = (...args: string[]) => {
+      const { host, terminal, errors } = testHost(directory);
+      return main(host, args).then((status) => ({ status, output: terminal.output, errors: errors.text }));
+    };
+    let asked: Awaited<ReturnType<typeof other>>[] = [];
+    const keeping = (...commands: string[][]): Guest => ({
+      run: async ({ options }) => {
+        await writeFile(options.fileSystems![0]!.backend as TreeFileSystem, 'etc/mine', 'four');
+        asked = [];
+        for (const command of commands) asked.push(await other(...command));
+        return 3;
+      },
+    });
+    const first = await tried(keeping(['keep', 'debian'], ['rm', 'debian'], ['keep', 'debian', 'more'], ['ps', '--all']), 'debian');
+    expect(first).toMatchObject({ status: 3, errors: expect.stringContaining('kept as debian: ') });
+    expect(asked[0]!.errors).toBe('debian is kept when it ends; daybreak try debian --keep debian goes on with it then\n');
+    expect(asked[1]).toMatchObject({
+      status: 1,
+      errors: expect.stringContaining(`runs (process ${process.pid}): daybreak stop debian first`),
+    });
+    expect(asked[2]).toMatchObject({ status: 1, errors: expect.stringContaining('debian is kept already') });
+    expect(asked[3]!.output).toMatch(/^debian +debian@2026-11-01 +runs .* yes +-$/m);
+    const twice = tried(keeping(['try', 'debian', '--keep', 'debian'], ['keep', 'debian', 'work']), 'debian', '--keep', 'debian');
+    expect((await twice).status).toBe(3);
+    expect(asked.map(({ status }) => status)).toEqual([2, 1]);
+    expect(asked[0]!.errors).toContain('a machine named debian runs already');
+    // A name that is kept is not given to another machine.
+    await tried(keeping(['ps'], ['keep', 'debian-2', 'debian'], ['keep', 'debian-2', 'work'], ['ps']), 'debian');
+    expect(asked[0]!.output).toContain('debian-2  debian@2026-11-01');
+    expect(asked[1]).toMatchObject({ status: 1, errors: expect.stringContaining('there is a kept machine debian already') });
+    expect(asked[3]!.output).toMatch(/^work .* yes$/m);
+    expect((await other('ps', '--all')).output.split('\n').slice(1)).toEqual([
+      expect.stringMatching(/^debian +debian@2026-11-01 +kept .* 4 B$/),
+      expect.stringMatching(/^work +debian@2026-11-01 +kept .* 4 B$/),
+      '',
+    ]);
+    const listed = (await other('ps', '--all', '--json')).output.split('\n')[0]!;
+    expect(JSON.parse(listed)).toEqual({
+      name: 'debian',
+      state: 'kept',
+      of: 'debian@2026-11-01',
+      kept: true,
+      ownBytes: 4,
+      contentBytes: 14,
+    });
+    expect(await other('rm', 'wrok', 'work')).toMatchObject({
+      status: 1,
+      errors: expect.stringMatching(/did you mean work\?[^]*work is removed/),
+    });
+    expect(await catalogue.keptNames()).toEqual(['debian']);
+  });
+
+  test('stop of a kept machine waits until it is kept', async () => {
+    await add('2026-11-01', 'a state');
+    let said = '';
+    const stopped: Guest = {
+      run: (machine) => {
+        machine.onPowerButton = () => machine.end({ kind: 'poweroff' });
+        const { host, errors } = testHost(directory);
+        void main(host, ['stop', 'work']).then(() => (said = errors.text));
+        return undefined;
+      },
+    };
+    expect((await tried(stopped, 'debian', '--keep', 'work')).errors).toContain('kept as work');
+    await expect.poll(() => said).toBe('work has powered off; daybreak ps --all shows what is kept of it\n');
+    expect(await catalogue.keptNames()).toEqual(['work']);
+  });
+
   test('a machine that ends on its own is told with its last words', async () => {
     await add('2026-11-01', 'a state');
     const panic: Guest = { run: (machine) => (machine.print('Kernel panic\n'), machine.end({ kind: 'reset' }), undefined) };
@@ -170,6 +241,7 @@ describe('try of a snapshot of this computer', () => {
   test.each<[string, number, string[]]>([
     ['no snapshot plan9 on this computer', 1, ['plan9']],
     ['names no snapshot', 2, ['../x']],
+    ['a machine that is kept has the name of --keep', 2, ['debian', '--keep', 'a', '--name', 'b']],
     ['expected a name of small letters', 2, ['debian', '--keep', '../x']],
     ['no snapshot debian on this computer', 1, ['debian', '--cold']],
     ['no snapshot debian on this computer', 1, ['debian', '--keep', 'work']],

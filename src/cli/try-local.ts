@@ -6,13 +6,14 @@ import type { BootedState } from '../snapshots/catalogue/booted.ts';
 import type { Catalogue, SnapshotName } from '../snapshots/catalogue/catalogue.ts';
 import type { Kept } from '../snapshots/catalogue/kept.ts';
 import { PromptGate } from '../snapshots/session/prompt-gate.ts';
-import { promptLine } from '../snapshots/session/prompt-line.ts';
+import { powerOffLine, promptLine } from '../snapshots/session/prompt-line.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import type { CompilerWatch } from './compiler-watch.ts';
 import { attach, type ConsoleEnd } from './console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import type { MachineOptions, RunningMachine } from './machine.ts';
+import { Registration } from './machines/registration.ts';
 import { printStats, type statsFormat } from './stats.ts';
 import { ESCAPE_HINT } from './usage/running.ts';
 
@@ -23,6 +24,8 @@ export interface TryLocalOptions {
   readonly cold: boolean;
   /** Go on with the machine kept under this name, and keep it. */
   readonly keep: string | undefined;
+  /** `--name`. */
+  readonly machine: string | undefined;
   readonly memoryBytes: number | undefined;
   readonly append: string | undefined;
   readonly accelerator: string | undefined;
@@ -43,8 +46,16 @@ interface Source {
 
 export async function tryLocal(host: Host, catalogue: Catalogue, options: TryLocalOptions): Promise<number> {
   const source = await sourceOf(catalogue, options);
-  const run = new TryRun(host, catalogue, source, options);
-  return run.run();
+  const { from } = source;
+  const of = `${from.name}@${from.day}`;
+  const registered = await Registration.open(host, { verb: 'try', of, base: from.name, name: options.machine, keep: options.keep }, true);
+  try {
+    // Who waited for the name may find that its machine has written more.
+    const now = options.keep === undefined ? source : await sourceOf(catalogue, options);
+    return await new TryRun(host, catalogue, now, options, registered).run();
+  } finally {
+    await registered.close();
+  }
 }
 
 async function sourceOf(catalogue: Catalogue, options: TryLocalOptions): Promise<Source> {
@@ -78,6 +89,7 @@ class TryRun {
   readonly #catalogue: Catalogue;
   readonly #source: Source;
   readonly #options: TryLocalOptions;
+  readonly #registered: Registration;
   #machine: RunningMachine | undefined;
   #root!: TreeFileSystem;
   #gate!: PromptGate;
@@ -87,17 +99,18 @@ class TryRun {
   readonly #ready: Promise<void>;
   #setReady: () => void = () => {};
 
-  constructor(host: Host, catalogue: Catalogue, source: Source, options: TryLocalOptions) {
+  constructor(host: Host, catalogue: Catalogue, source: Source, options: TryLocalOptions, registered: Registration) {
     this.#host = host;
     this.#catalogue = catalogue;
     this.#source = source;
     this.#options = options;
+    this.#registered = registered;
     this.#ready = new Promise((resolve) => (this.#setReady = resolve));
   }
 
   async run(): Promise<number> {
     const { terminal, messages, signal } = this.#host;
-    const { command, keep, stats } = this.#options;
+    const { command, stats } = this.#options;
     const { label, kernel, why } = this.#source;
     if (why !== undefined) messages.line(`${label} boots: ${why}`);
     const resumed = await this.#start();
@@ -111,6 +124,7 @@ class TryRun {
     messages.clear();
     printStats(messages, machine.stats(), stats);
     if (end.machine.kind === 'failed') throw end.machine.error;
+    const keep = this.#registered.keptAs;
     if (keep !== undefined) await this.#keep(keep);
     return this.#exit(end);
   }
@@ -160,8 +174,9 @@ class TryRun {
         },
         onEnd: (status) => {
           this.#status = status;
-          // Nothing of it stays: there is nothing to shut down.
-          if (this.#options.keep === undefined) this.#machine!.stop();
+          // Without being kept nothing of it stays: there is nothing to shut down.
+          if (this.#registered.keptAs === undefined) this.#machine!.stop();
+          else void this.#machine!.input(new TextEncoder().encode(powerOffLine(this.#nonce)));
         },
       },
       booted ? 'prompt' : 'boot',
@@ -182,18 +197,18 @@ class TryRun {
       log,
     };
     this.#machine = await this.#host.startMachine(machineOptions);
+    this.#registered.attach(this.#machine);
   }
 
   #typeLine(): void {
     const { terminal, environment } = this.#host;
-    const { command, keep } = this.#options;
+    const { command } = this.#options;
     const term = terminal.outputIsTerminal ? environment['TERM'] : undefined;
     const line = promptLine({
       nonce: this.#nonce,
       ...(command && { command }),
       ...(term !== undefined && { term }),
       plain: !(terminal.inputIsTerminal && terminal.outputIsTerminal),
-      powerOff: keep !== undefined,
     });
     void this.#machine!.input(new TextEncoder().encode(line));
   }
@@ -203,6 +218,7 @@ class TryRun {
     const { store } = this.#catalogue;
     const tree = await this.#catalogue.putTree(await this.#root.seal(store));
     await this.#catalogue.keep(name, { format: 1, from, tree, kernel });
+    this.#registered.wasKept();
     this.#host.messages.line(`kept as ${name}: daybreak try ${from.name} --keep ${name} goes on with it`);
   }
 

@@ -57,6 +57,7 @@ export async function trySnapshot(host: Host, name: string, options: RunInTermin
     return await runInTerminal(
       host,
       {
+        of: snapshot,
         kernel,
         initrds: [],
         commandLine: append ? `${commandLine} ${append}` : commandLine,

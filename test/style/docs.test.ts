@@ -64,6 +64,7 @@ describe('the documents', () => {
     const offered = (...verbs: VerbName[]): string[] => [...new Set(verbs.flatMap((verb) => Object.keys(USAGES[verb].options)))].toSorted();
     expect(listed('docs/try-debian.md')).toEqual(offered('try'));
     expect(listed('docs/boot-a-kernel.md')).toEqual(offered('boot'));
+    expect(listed('docs/machines.md')).toEqual(offered('ps', 'stop', 'keep', 'rm'));
     expect(listed('docs/browser.md')).toEqual(offered('serve'));
     expect(listed('docs/recipes.md')).toEqual(offered('build', 'list', 'info', 'diff', 'prune'));
     expect(listed('docs/publishing.md')).toEqual(offered('publish', 'verify', 'pull', 'update'));

@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer';
 import { fileURLToPath } from 'node:url';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
+import { openRuntimeDirectory } from '../../node/runtime-directory.ts';
 import type { Disposable } from '../../base/disposable.ts';
 import { countsOf } from '../../machine/testing/counts.ts';
 import type { Terminal, TerminalInput, TerminalSize } from '../../platform/terminal.ts';
@@ -206,6 +207,7 @@ export function testHost(
     cacheDirectory: `${directory}/cache`,
     dataDirectory: `${directory}/data`,
     stateDirectory: `${directory}/state`,
+    runtimeDirectory: () => openRuntimeDirectory({ XDG_RUNTIME_DIR: directory }),
     archiveKeys,
     startMachine: async (options) => {
       const machine = new FakeMachine(options);

@@ -4,6 +4,9 @@ import type { OptionUsage, Usage } from './usage.ts';
 
 export const ESCAPE_HINT = 'Ctrl-] q leaves';
 
+/** How long `stop` waits for a guest. */
+export const STOP_SECONDS = 60;
+
 export const ACCELERATORS = ['auto', 'jit', 'interpreter', 'kvm'] as const;
 
 const MACHINE: Readonly<Record<'stats' | 'json' | 'jit-log' | 'symbols', OptionUsage>> = {
@@ -35,6 +38,7 @@ so it does with --mirror, --offline, --strict and --allow-older. "daybreak build
   options: {
     cold: { about: 'boot, though there is a booted state' },
     keep: { value: 'NAME', words: 'anything', about: 'keep what the machine writes under this name, and go on with it the next time' },
+    name: { value: 'NAME', words: 'anything', about: 'what daybreak ps calls the machine (default: a name that is free)' },
     from: { value: 'PLACE', words: 'place', about: 'start a published snapshot: an address, oci://HOST/REPOSITORY or a directory' },
     trust: { value: 'DIGEST', words: 'anything', about: "the publisher's fingerprint; needed the first time" },
     mirror: { value: 'URL', words: 'anything', about: `Debian mirror (default: the one this system uses, else ${DEFAULT_MIRROR})` },
@@ -82,7 +86,7 @@ that was saved.`,
       multiple: true,
       about: 'a directory as a virtio-fs file system with this tag; what the guest writes there is thrown away; may be given several times',
     },
-    cpu: { value: 'MODEL', words: ['x86-64-v2', 'x86-64-v3', 'max'], about: 'x86-64-v2, x86-64-v3, max' },
+    cpu: { value: 'MODEL', words: ['x86-64', 'x86-64-v2', 'x86-64-v3', 'max'], about: 'x86-64, x86-64-v2, x86-64-v3, max (default: max)' },
     accel: { value: 'NAME', words: ACCELERATORS, about: 'jit, interpreter, kvm; auto: kvm where it works, else jit (default: jit)' },
     serial: { value: 'WHERE', words: ['stdio', 'none', 'file:'], about: 'the first serial port: stdio, file:FILE, none (default: stdio)' },
     save: { value: 'FILE', words: 'file', about: 'Ctrl-] s saves the machine to FILE and quits; so do signals that end daybreak' },
@@ -92,6 +96,7 @@ that was saved.`,
       words: 'file',
       about: 'go on from a saved state, with the same disks; memory and CPU are those of the state',
     },
+    name: { value: 'NAME', words: 'anything', about: 'what daybreak ps calls the machine (default: a name that is free)' },
     'no-reboot': { about: 'a reset ends the machine' },
     'debug-exit': { about: 'add the isa-debug-exit device at port 0xf4' },
     ...MACHINE,
@@ -100,4 +105,53 @@ that was saved.`,
 Exit status: 0 the guest powered off, or was left by the escape key; (VALUE << 1) | 1 by debug-exit;
 1 daybreak failed, or the guest reset under --no-reboot; 2 wrong usage; 128 + N ended by signal N; 141 nobody reads the
 serial port's output any more.`,
+};
+
+export const PS: Usage = {
+  summary: [['ps', 'the machines that run; with --all, those that are kept, too']],
+  synopsis: ['[options]'],
+  about: `The machines of "try" and "boot" that you run, in whatever terminal: what they are of, since when they run, what executes them, their
+memory, their process, and whether what they write is kept.`,
+  operands: [],
+  options: {
+    all: { about: 'also those that are kept and do not run, and how much each has written' },
+    json: { about: 'one line of JSON for each' },
+  },
+};
+
+export const STOP: Usage = {
+  summary: [['stop NAME', 'ask a machine to power off, then pull the plug']],
+  synopsis: ['NAME… [options]', '--all [options]'],
+  about: `Presses the machine's power button, so that its system shuts down in its own way, and tells how it ended. NAME is what daybreak ps
+shows, or the number of its process. A system that does not power off in time, or has nothing that listens to the button, is ended as
+by pulling the plug; what it had not written out is lost then.`,
+  operands: ['running'],
+  options: {
+    all: { about: 'every machine that runs' },
+    timeout: { value: 'SECONDS', words: 'anything', about: `how long its system has to power off (default: ${STOP_SECONDS})` },
+    now: { about: 'pull the plug at once' },
+    save: {
+      value: 'FILE',
+      words: 'file',
+      about: 'instead, save the state of a machine of "daybreak boot", for daybreak boot --restore FILE, and end it',
+    },
+  },
+  after: 'Exit status: 0 when all of them have ended, 1 when one has not.',
+};
+
+export const KEEP: Usage = {
+  summary: [['keep NAME', 'keep what a machine writes that would be thrown away']],
+  synopsis: ['NAME [NEW-NAME]'],
+  about: `Makes a machine that runs one that is kept, as if it had been started with --keep: when it ends, its system is shut down, and what it has
+written stays under its name, or under NEW-NAME. It is for machines of snapshots on this computer.`,
+  operands: ['running', 'anything'],
+  options: {},
+};
+
+export const RM: Usage = {
+  summary: [['rm NAME', 'remove a machine that is kept']],
+  synopsis: ['NAME…'],
+  about: `Removes machines that are kept. One that runs is not removed: stop it first. What only they needed is freed by daybreak prune.`,
+  operands: ['kept'],
+  options: {},
 };

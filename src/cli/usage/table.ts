@@ -1,6 +1,6 @@
 /** All verbs, in the order in which help lists them: the one list that arguments, help and shells' completion follow from. */
 import { PUBLISH, PULL, UPDATE, VERIFY } from './publishing.ts';
-import { BOOT, TRY } from './running.ts';
+import { BOOT, KEEP, PS, RM, STOP, TRY } from './running.ts';
 import { BUILD, DIFF, INFO, LIST, PRUNE } from './snapshots.ts';
 import { DOCTOR, HELP_VERB, SERVE, VERSION } from './tools.ts';
 import type { Usage } from './usage.ts';
@@ -8,6 +8,10 @@ import type { Usage } from './usage.ts';
 export const USAGES = {
   try: TRY,
   boot: BOOT,
+  ps: PS,
+  stop: STOP,
+  keep: KEEP,
+  rm: RM,
   build: BUILD,
   list: LIST,
   info: INFO,

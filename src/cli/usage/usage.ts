@@ -12,6 +12,10 @@ export type Words =
   /** A snapshot of this computer. */
   | 'local snapshot'
   | 'recipe'
+  /** A machine that runs. */
+  | 'running'
+  /** A machine that is kept. */
+  | 'kept'
   /** Where days are published. */
   | 'place'
   | 'verb'

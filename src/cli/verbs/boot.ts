@@ -1,4 +1,5 @@
 /** `daybreak boot`: the bare machine, for people who know QEMU. */
+import { basename } from 'node:path';
 import { VmError } from '../../base/errors.ts';
 import { parseCpus, parseMemory, text, type ParsedArguments } from '../arguments.ts';
 import { watchCompiler } from '../compiler-watch.ts';
@@ -7,6 +8,7 @@ import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
 import { FileOutput } from '../file-output.ts';
 import type { Host } from '../host.ts';
 import type { MachineEnd, RunningMachine } from '../machine.ts';
+import { machineName, Registration } from '../machines/registration.ts';
 import { Saving } from '../saving.ts';
 import { printStats, statsFormat } from '../stats.ts';
 
@@ -26,9 +28,12 @@ export async function bootVerb(host: Host, { values, positionals }: ParsedArgume
     throw new VmError('usage', `--serial ${serial}: expected stdio, file:FILE or none`);
   }
   const stats = statsFormat(values);
+  const name = machineName(text(values, 'name'));
   const [cpu, cpus, accelerator] = [text(values, 'cpu'), text(values, 'cpus'), text(values, 'accel')];
   const watch = await watchCompiler(host.files, values);
   const log = serial.startsWith('file:') ? new FileOutput(await host.files.append(serial.slice(5), 0)) : undefined;
+  const of = basename(kernelPath ?? restore!);
+  const registered = await Registration.open(host, { verb: 'boot', of, base: 'boot', name });
   try {
     const machine = await host.startMachine({
       ...(kernelPath !== undefined && { kernel: await required(host, kernelPath) }),
@@ -52,6 +57,7 @@ export async function bootVerb(host: Host, { values, positionals }: ParsedArgume
       debugExit: values['debug-exit'] === true,
       log: host.log,
     });
+    registered.attach(machine);
     saving?.attach(machine);
     const save = saving && (() => saving.saveAndEnd());
     const { machine: end, by } =
@@ -62,6 +68,7 @@ export async function bootVerb(host: Host, { values, positionals }: ParsedArgume
     return end.kind === 'stopped' && by === 'closed' ? EXIT_CLOSED : statusOf(end);
   } finally {
     await Promise.all([log?.close(), watch.close()]);
+    await registered.close();
   }
 }
 

@@ -10,6 +10,7 @@ import { runArchive } from '../../snapshots/debian/run-archive.ts';
 import { parseMemory, text, type ParsedArguments } from '../arguments.ts';
 import { watchCompiler } from '../compiler-watch.ts';
 import type { Host } from '../host.ts';
+import { machineName } from '../machines/registration.ts';
 import { runInTerminal, type RunInTerminal } from '../run-in-terminal.ts';
 import { statsFormat } from '../stats.ts';
 import { tryLocal } from '../try-local.ts';
@@ -29,6 +30,9 @@ export async function tryVerb(host: Host, { values, positionals, command }: Pars
   const memory = text(values, 'memory');
   const memoryBytes = memory === undefined ? undefined : parseMemory(memory);
   const stats = statsFormat(values);
+  const machine = machineName(text(values, 'name'));
+  if (machine !== undefined && keep !== undefined)
+    throw new VmError('usage', `--name ${machine}: a machine that is kept has the name of --keep`);
   const catalogue = new Catalogue(host.files, host.dataDirectory);
   const kind = await kindOf(catalogue, name, values, command);
   const watch = await watchCompiler(host.files, values);
@@ -41,6 +45,7 @@ export async function tryVerb(host: Host, { values, positionals, command }: Pars
         command,
         cold,
         keep,
+        machine,
         memoryBytes,
         append,
         accelerator,
@@ -49,7 +54,7 @@ export async function tryVerb(host: Host, { values, positionals, command }: Pars
       });
     }
     const userland = kind === 'userland';
-    const options = { values, command, memoryBytes: memoryBytes ?? (userland ? 512 : 1024) * 2 ** 20, stats, watch };
+    const options = { values, command, name: machine, memoryBytes: memoryBytes ?? (userland ? 512 : 1024) * 2 ** 20, stats, watch };
     return await (userland ? tryDebian(host, options) : trySnapshot(host, name, options));
   } finally {
     await watch.close();
@@ -122,6 +127,7 @@ async function tryDebian(host: Host, options: RunInTerminal): Promise<number> {
   return runInTerminal(
     host,
     {
+      of: { name: 'debian', day: image.date },
       kernel: image.kernel,
       initrds: [image.initramfs, run],
       commandLine: append ? `${KERNEL_COMMAND_LINE} ${append}` : KERNEL_COMMAND_LINE,

@@ -79,7 +79,7 @@ async function goOn(
   });
   try {
     machine.resize({ columns: 80, rows: 24 });
-    const line = promptLine({ nonce: NONCE, ...(command && { command }), term: 'xterm-256color', plain: false, powerOff: false });
+    const line = promptLine({ nonce: NONCE, ...(command && { command }), term: 'xterm-256color', plain: false });
     void machine.input(new TextEncoder().encode(line));
     await within(host, machine, tail, 'going on from its booted state, it did not answer', command ? end : begin);
     if (!command) await host.clock.sleep(SETTLE_MS, host.signal);

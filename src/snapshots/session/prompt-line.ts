@@ -8,25 +8,33 @@ export interface PromptLine {
   readonly term?: string;
   /** No person at the console: no echo, and lines end with LF alone. */
   readonly plain: boolean;
-  /** Power off behind it, so that all that was written is written out. */
-  readonly powerOff: boolean;
 }
+
+/** Lines that may still be in the way of the one that powers off. */
+const LINES_MAX = 99_999;
 
 /**
  * What is typed at the prompt of a root shell (bash) of a machine that has just come here: sets the guest's clock by its real-time
- * clock, since it may have stood still, and lets the shell or the command say how it ended.
+ * clock, since it may have stood still, and lets the shell or the command say how it ended. Then the guest waits to be ended, or for
+ * `powerOffLine`: whether what it has written is wanted need not be known before.
  */
-export function promptLine({ nonce, command, term, plain, powerOff }: PromptLine): string {
+export function promptLine({ nonce, command, term, plain }: PromptLine): string {
   const set = ['date -us @$(cat /sys/class/rtc/rtc0/since_epoch) >/dev/null 2>&1'];
   if (term !== undefined && /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/.test(term)) set.push(`export TERM=${term}`);
   if (plain) set.push('stty -echo -opost');
   const begin = `printf '\\035${nonce}'`;
   const end = `printf '\\036${nonce} %d\\n'`;
-  const off = powerOff ? '; systemctl poweroff' : '';
-  if (!command) return ` ${set.join('; ')}; trap '${end.replaceAll("'", '"')} "$?"${off}' EXIT; ${begin}\n`;
+  // Input that nobody has read, and its end, come first; and a key that interrupts must not end it.
+  const wait = `trap : INT QUIT; for ((n = 0; n < ${LINES_MAX}; n++)); do read -r x; [ "$x" = off-${nonce} ] && systemctl poweroff && break; done`;
+  if (!command) return ` ${set.join('; ')}; trap '${end.replaceAll("'", '"')} "$?"; ${wait}' EXIT; ${begin}\n`;
   // A shell of its own: the key that ends the command must not end what comes behind it.
-  const script = `trap : INT QUIT; ${begin}; "$@"; ${end} "$?"`.replaceAll("'", '"');
-  return ` ${set.join('; ')}; bash -c '${script}' daybreak ${command.map(quoted).join(' ')}${off}\n`;
+  const script = `trap : INT QUIT; ${begin}; "$@"; ${end} "$?"; ${wait}`.replaceAll("'", '"');
+  return ` ${set.join('; ')}; bash -c '${script}' daybreak ${command.map(quoted).join(' ')}\n`;
+}
+
+/** Typed when that has ended: shuts the guest down, so that all that was written is written out. */
+export function powerOffLine(nonce: string): string {
+  return `off-${nonce}\n`;
 }
 
 /** A word for bash. The line editor would take a control character as a key, so none is in it. */

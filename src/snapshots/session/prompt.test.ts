@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { PromptGate } from './prompt-gate.ts';
-import { promptLine } from './prompt-line.ts';
+import { powerOffLine, promptLine } from './prompt-line.ts';
 
 const bytes = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
 
@@ -66,31 +66,33 @@ describe('the gate', () => {
   });
 });
 
-/** What a bash prints that is given the line, which sets no clock here. */
+/** What a bash prints that is given the line, which sets no clock here, and is told at the end to power off, which it only says. */
 function bash(line: string): string {
-  const input = line.replace(/date -us [^;]*;/, '');
+  const input = `systemctl() { echo "systemctl $*"; }; export -f systemctl\n${line.replace(/date -us [^;]*;/, '')}${powerOffLine('abc')}`;
   return spawnSync('bash', ['--norc', '-s'], { input, stdio: ['pipe', 'pipe', 'ignore'] }).stdout.toString();
 }
 
 describe('the line', () => {
-  const line = { nonce: 'abc', plain: false, powerOff: false };
+  const line = { nonce: 'abc', plain: false };
 
   test('gives a command its words as they are, and tells how it ended', () => {
     const words = ['a b', "it's", '$(x) `y` \\ "z"', '\t\x03\n', 'ü€', '', '-n', '!!'];
     const typed = promptLine({ ...line, command: ['printf', '[%s]', ...words] });
     // Nothing that a line editor would take for a key.
     expect(typed).toMatch(/^[ -~]*\n$/);
-    expect(bash(typed)).toBe(`\x1dabc${words.map((word) => `[${word}]`).join('')}\x1eabc 0\n`);
-    expect(bash(promptLine({ ...line, command: ['false'] }))).toBe('\x1dabc\x1eabc 1\n');
+    const off = 'systemctl poweroff\n';
+    expect(bash(typed)).toBe(`\x1dabc${words.map((word) => `[${word}]`).join('')}\x1eabc 0\n${off}`);
+    expect(bash(promptLine({ ...line, command: ['false'] }))).toBe(`\x1dabc\x1eabc 1\n${off}`);
   });
 
   test('lets a shell tell how it ended', () => {
-    expect(bash(`${promptLine(line)}echo hi\nexit 7\n`)).toBe('\x1dabchi\n\x1eabc 7\n');
+    expect(bash(`${promptLine(line)}echo hi\nexit 7\n`)).toBe('\x1dabchi\n\x1eabc 7\nsystemctl poweroff\n');
   });
 
-  test('powers off behind what ran, when that is wanted', () => {
-    expect(promptLine({ ...line, powerOff: true, command: ['x'] })).toMatch(/; systemctl poweroff\n$/);
-    expect(promptLine({ ...line, powerOff: true })).toContain(`; systemctl poweroff' EXIT`);
+  test('powers off when it is told so behind what ran, whatever input is still in the way', () => {
+    const rest = 'left over\nsystemctl reboot\noff-ab\n';
+    expect(bash(`${promptLine(line)}exit 7\n${rest}`)).toBe('\x1dabc\x1eabc 7\nsystemctl poweroff\n');
+    expect(bash(`${promptLine({ ...line, command: ['false'] })}${rest}`)).toBe('\x1dabc\x1eabc 1\nsystemctl poweroff\n');
   });
 
   test('takes no terminal type that is none', () => {

@@ -1,0 +1,45 @@
+/** The machines that are kept on this computer, and how much they have written. */
+import { VmError } from '../../base/errors.ts';
+import type { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
+import type { Tree } from '../../storage/tree.ts';
+
+export interface KeptMachine {
+  readonly name: string;
+  /** The snapshot that it was made of. */
+  readonly of: string;
+  /** Contents that its snapshot does not have; all of them when that is not on this computer any more. */
+  readonly ownBytes: number;
+  readonly contentBytes: number;
+}
+
+/** By name. What cannot be read is given to `onBad` and left out. */
+export async function keptMachines(catalogue: Catalogue, onBad: (error: VmError) => void): Promise<KeptMachine[]> {
+  const found: KeptMachine[] = [];
+  for (const name of await catalogue.keptNames()) {
+    try {
+      const kept = await catalogue.kept(name);
+      if (!kept) continue;
+      const { from, tree } = kept;
+      const contents = contentsOf(await catalogue.treeOf(name, tree));
+      const snapshot = await catalogue.get(from.name, from.day).catch(() => undefined);
+      const known = snapshot ? contentsOf(await catalogue.tree(snapshot)) : new Map<string, number>();
+      const own = [...contents].filter(([digest]) => !known.has(digest));
+      found.push({ name, of: `${from.name}@${from.day}`, ownBytes: sum(own), contentBytes: sum([...contents]) });
+    } catch (error) {
+      if (!(error instanceof VmError)) throw error;
+      onBad(error);
+    }
+  }
+  return found;
+}
+
+/** Sizes by digest: equal files are there once. */
+function contentsOf(tree: Tree): Map<string, number> {
+  const sizes = new Map<string, number>();
+  for (const [, node] of tree.entries()) if (node.type === 'file') sizes.set(node.digest, node.sizeBytes);
+  return sizes;
+}
+
+function sum(contents: readonly (readonly [string, number])[]): number {
+  return contents.reduce((total, [, size]) => total + size, 0);
+}
