@@ -19,6 +19,7 @@ interrupts it does not matter: the next time goes on from there.`,
       about: 'where it is published: an address, oci://HOST/REPOSITORY or a directory (default: where the name came from before)',
     },
     trust: TRUST,
+    'no-state': { about: 'leave the booted state where it is: a machine then boots' },
     json: { about: 'what it came to, as one line of JSON' },
   },
 };
@@ -27,22 +28,26 @@ export const UPDATE: Usage = {
   summary: [['update', 'bring the latest day of what was pulled: only what has changed']],
   synopsis: ['[NAME…] [options]'],
   about: `Brings the latest day of each NAME to this computer, or of all that were pulled before: only what has changed, as patches where these
-are smaller.`,
+are smaller. The booted state comes along where that of the day before did.`,
   operands: ['snapshot'],
-  options: { json: { about: 'what each came to, as one line of JSON' } },
+  options: {
+    'no-state': { about: 'leave booted states where they are' },
+    json: { about: 'what each came to, as one line of JSON' },
+  },
 };
 
 export const PUBLISH: Usage = {
   summary: [['publish NAME', 'hand a snapshot to others, signed']],
   synopsis: ['NAME[@DAY] PLACE [options]', '--renew|--collect|--rotate ROLE PLACE [options]'],
   about: `Publishes a snapshot of this computer at PLACE, a directory, s3://BUCKET/PREFIX or oci://HOST/REPOSITORY: what is new as
-packs, an index, a signed list. Any web server can offer the directory; readers see the old state or the new one, never
-a part. The first time, it makes keys.`,
+packs, its booted state among it, an index, a signed list. Any web server can offer the directory; readers see the old
+state or the new one, never a part. The first time, it makes keys.`,
   operands: ['local snapshot', 'directory'],
   options: {
     keys: { value: 'DIR', words: 'directory', about: 'the secret keys (default: XDG_DATA_HOME/daybreak/keys)' },
     'keep-days': { value: 'N', words: 'anything', about: 'of this name, list only the N newest days from now on' },
     level: { value: 'N', words: 'anything', about: `of zstd, 1 to 19 (default: ${PACKING_LEVEL})` },
+    'no-state': { about: 'leave the booted state out: readers then boot' },
     record: { about: 'boot it once, and publish in which order it asks for its contents: those are fetched ahead' },
     renew: { about: 'nothing new: sign what is published there for another while' },
     rotate: {

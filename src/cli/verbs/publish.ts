@@ -37,7 +37,7 @@ export async function publishVerb(host: Host, { values, positionals }: ParsedArg
   const { messages, clock, signal } = host;
   const order = values['record'] ? await bootOrder(host, catalogue, snapshot) : undefined;
   const result = await publishSnapshot(
-    { clock, zstd: await nodeZstd(), progress: messages.progress, signal },
+    { clock, zstd: await nodeZstd(), stateCodec: await nodeStateCodec(), progress: messages.progress, signal },
     storage,
     keys,
     catalogue,
@@ -45,6 +45,7 @@ export async function publishVerb(host: Host, { values, positionals }: ParsedArg
     {
       level: Number(level),
       ...(order && { order }),
+      state: values['no-state'] !== true,
       ...(keepDays !== undefined && { keepDays: Number(keepDays) }),
     },
   );

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { VmError } from '../../base/errors.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
-import { pull, type PullResult } from '../../snapshots/get/pull.ts';
+import { pull, type PullOptions, type PullResult } from '../../snapshots/get/pull.ts';
 import { openSource } from '../../snapshots/get/open-source.ts';
 import { originOf, origins, rememberOrigin } from '../../snapshots/get/origins.ts';
 import { text, type ParsedArguments } from '../arguments.ts';
@@ -19,7 +19,8 @@ export async function pullVerb(host: Host, { values, positionals }: ParsedArgume
   const place =
     (from !== undefined && !from.includes('://') ? resolve(from) : from) ?? (await originOf(host.files, host.stateDirectory, wanted.name));
   if (place === undefined) throw new VmError('usage', `pull: nothing says where ${wanted.name} comes from: name the place with --from`);
-  await pullOne(host, place, positionals[0]!, fingerprintOf(text(values, 'trust')), values['json'] === true);
+  const options = { ...(await pullOptions(host, place, fingerprintOf(text(values, 'trust')))), state: values['no-state'] !== true };
+  await pullOne(host, place, positionals[0]!, options, values['json'] === true);
   return EXIT_OK;
 }
 
@@ -34,7 +35,9 @@ export async function updateVerb(host: Host, { values, positionals }: ParsedArgu
   let status = EXIT_OK;
   for (const name of names) {
     try {
-      await pullOne(host, known.get(name)!, name, undefined, values['json'] === true);
+      const place = known.get(name)!;
+      const options = { ...(await pullOptions(host, place, undefined)), ...(values['no-state'] === true && { state: false }) };
+      await pullOne(host, place, name, options, values['json'] === true);
     } catch (error) {
       if (!(error instanceof VmError) || host.signal.aborted) throw error;
       // The others may be well.
@@ -45,10 +48,10 @@ export async function updateVerb(host: Host, { values, positionals }: ParsedArgu
   return status;
 }
 
-async function pullOne(host: Host, place: string, name: string, fingerprint: string | undefined, json: boolean): Promise<void> {
+async function pullOne(host: Host, place: string, name: string, options: PullOptions, json: boolean): Promise<void> {
   const source = openSource(host, place);
   const catalogue = new Catalogue(host.files, host.dataDirectory);
-  const result = await pull(source, catalogue, parseSnapshotName(name), await pullHost(host), await pullOptions(host, place, fingerprint));
+  const result = await pull(source, catalogue, parseSnapshotName(name), await pullHost(host), options);
   await rememberOrigin(host.files, host.stateDirectory, result.snapshot.name, place);
   host.messages.clear();
   const { snapshot, ...counts } = result;

@@ -1,5 +1,6 @@
 /** `daybreak verify`: checks all that is published somewhere. */
 import { VmError } from '../../base/errors.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { openSource } from '../../snapshots/get/open-source.ts';
 import { verifyPublished } from '../../snapshots/publish/verify.ts';
@@ -15,7 +16,8 @@ export async function verifyVerb(host: Host, { values, positionals }: ParsedArgu
   const fingerprint = fingerprintOf(text(values, 'trust'));
   const source = openSource(host, positionals[0]!);
   const { messages, clock, signal } = host;
-  const result = await verifyPublished(source, { clock, zstd: await nodeZstd(), progress: messages.progress, signal }, fingerprint);
+  const verifying = { clock, zstd: await nodeZstd(), stateCodec: await nodeStateCodec(), progress: messages.progress, signal };
+  const result = await verifyPublished(source, verifying, fingerprint);
   messages.clear();
   if (values['json']) print(`${JSON.stringify(result)}\n`);
   for (const problem of result.problems) messages.error(problem);

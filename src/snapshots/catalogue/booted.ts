@@ -4,11 +4,9 @@
  */
 import { isSha256 } from '../../base/sha256.ts';
 
-export interface BootedState {
-  readonly format: 2;
-  /** Digest of the tree that it was booted from. */
-  readonly tree: string;
-  /** Digest of the saved state, which is the chunk of that name. */
+/** Where a state's bytes are, and what they are for. */
+export interface StateBytes {
+  /** Digest of the saved state, which is the content of that name. */
   readonly state: string;
   readonly sizeBytes: number;
   readonly memoryBytes: number;
@@ -16,6 +14,12 @@ export interface BootedState {
   readonly firstBytes: number;
   /** Up to its end: all that is needed before a machine can go on. */
   readonly tailBytes: number;
+}
+
+export interface BootedState extends StateBytes {
+  readonly format: 2;
+  /** Digest of the tree that it was booted from. */
+  readonly tree: string;
 }
 
 /** Undefined for anything that is none. */
@@ -26,11 +30,16 @@ export function parseBootedState(text: string): BootedState | undefined {
   } catch {
     return undefined;
   }
-  const { format, tree, state, sizeBytes, memoryBytes, firstBytes, tailBytes } = (value ?? {}) as Partial<
-    Record<keyof BootedState, unknown>
-  >;
+  const { format, tree } = (value ?? {}) as Partial<Record<keyof BootedState, unknown>>;
+  const bytes = parseStateBytes(value);
+  return bytes && format === 2 && typeof tree === 'string' && isSha256(tree) ? { format, tree, ...bytes } : undefined;
+}
+
+/** Undefined for anything that is none. */
+export function parseStateBytes(value: unknown): StateBytes | undefined {
+  const { state, sizeBytes, memoryBytes, firstBytes, tailBytes } = (value ?? {}) as Partial<Record<keyof StateBytes, unknown>>;
   const isCount = (count: unknown): count is number => Number.isSafeInteger(count) && (count as number) > 0;
-  if (format !== 2 || typeof tree !== 'string' || !isSha256(tree) || typeof state !== 'string' || !isSha256(state)) return undefined;
+  if (typeof state !== 'string' || !isSha256(state)) return undefined;
   if (!isCount(sizeBytes) || !isCount(memoryBytes) || !isCount(firstBytes) || !isCount(tailBytes)) return undefined;
-  return firstBytes + tailBytes <= sizeBytes ? { format, tree, state, sizeBytes, memoryBytes, firstBytes, tailBytes } : undefined;
+  return firstBytes + tailBytes <= sizeBytes ? { state, sizeBytes, memoryBytes, firstBytes, tailBytes } : undefined;
 }

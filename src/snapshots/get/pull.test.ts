@@ -9,7 +9,8 @@ import { NodeFiles } from '../../node/files.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import type { Zstd } from '../../platform/zstd.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
-import { noise, TestPublisher } from '../testing/published.ts';
+import { noise } from '../testing/noise.ts';
+import { TestPublisher } from '../testing/published.ts';
 import { nginxMissing, serveDirectory, startNginx, type WebServer } from '../testing/web-server.ts';
 import { pull } from './pull.ts';
 import { openSource } from './open-source.ts';
@@ -45,7 +46,7 @@ beforeEach(async () => {
 async function get(
   name = 'debian',
   day = 'latest',
-  more: { from?: string; signal?: AbortSignal; silenceMs?: number; files?: NodeFiles } = {},
+  more: { from?: string; signal?: AbortSignal; silenceMs?: number; files?: NodeFiles; state?: boolean } = {},
 ) {
   const files = more.files ?? new NodeFiles();
   // Pauses between attempts end at once; the limit for a whole answer never comes.
@@ -58,6 +59,7 @@ async function get(
     trustDirectory: `${directory}/trust`,
     cacheDirectory: `${directory}/cache`,
     fingerprint: publisher.fingerprint,
+    ...(more.state !== undefined && { state: more.state }),
   });
 }
 
@@ -86,6 +88,38 @@ test('a pulled day is the one that was published, and says what it took', async 
   expect(result.fetchedBytes).toBeGreaterThan(LARGE.length);
   expect(await isWhole()).toBe(true);
   expect(await get()).toMatchObject({ known: true, fetchedBytes: 0, reusedBytes: result.totalBytes });
+});
+
+describe('a booted state', () => {
+  const addDay = async (day: string, seed: number) => {
+    const snapshot = await publisher.snapshot('debian', day, { a: day });
+    await publisher.addState(snapshot, 100, seed);
+    await publisher.publish(snapshot);
+    return publisher.catalogue.booted(snapshot);
+  };
+
+  test('comes along, as it was published', async () => {
+    const booted = await addDay('2026-11-02', 1);
+    const { snapshot, fetchedBytes, totalBytes } = await get();
+    expect(await catalogue.booted(snapshot)).toEqual(booted);
+    expect((await catalogue.store.get(booted!.state)).length).toBe(booted!.sizeBytes);
+    expect(fetchedBytes).toBeGreaterThan(400_000);
+    expect(totalBytes).toBe(10);
+    expect(await get()).toMatchObject({ known: true, fetchedBytes: 0 });
+  });
+
+  test('stays where it is when it is not wanted, and from then on, until it is', async () => {
+    await addDay('2026-11-02', 1);
+    const first = await get('debian', 'latest', { state: false });
+    expect(first.fetchedBytes).toBeLessThan(100_000);
+    await addDay('2026-11-03', 2);
+    const second = await get();
+    expect(await catalogue.booted(second.snapshot)).toBeUndefined();
+    expect(await get('debian', 'latest', { state: true })).toMatchObject({ known: false });
+    expect(await catalogue.booted(second.snapshot)).toBeDefined();
+    await addDay('2026-11-04', 3);
+    expect(await catalogue.booted((await get()).snapshot)).toBeDefined();
+  });
 });
 
 test('a directory serves as well as a server', async () => {

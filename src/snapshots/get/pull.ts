@@ -32,6 +32,8 @@ export interface PullOptions {
   readonly cacheDirectory: string;
   /** Of its first root. */
   readonly fingerprint?: string;
+  /** Whether the booted state comes along; by default, where the latest day of the name that is here has one, or there is none. */
+  readonly state?: boolean;
 }
 
 export interface PullResult {
@@ -134,6 +136,17 @@ export async function pullDay(
     sizes.set(node.digest, node.sizeBytes);
   }
   sizes.set(manifest.kernel, 0);
+  const { state } = manifest;
+  const wantsState = state !== undefined && (options.state ?? (await hasStates(catalogue, day.name)));
+  if (wantsState) {
+    const size = index.locate(state.state)?.reduce((total, piece) => total + piece.sizeBytes, 0);
+    if (size !== state.sizeBytes)
+      throw new VmError(
+        'bad-image',
+        `${source.name}: the booted state of ${day.name}@${day.day} is not in its index as it should be: leave it out (--no-state), and tell the publisher`,
+      );
+    sizes.set(state.state, 0);
+  }
   const missing = await missingIn(store, [...sizes.keys()]);
   const sum = (digests: Iterable<string>) => [...digests].reduce((total, digest) => total + sizes.get(digest)!, 0);
   const totalBytes = sum(sizes.keys());
@@ -144,8 +157,14 @@ export async function pullDay(
     host.signal,
   );
   const known = before?.tree === snapshot.tree && missing.length === 0;
+  if (wantsState) await catalogue.keepBooted(snapshot, { format: 2, tree: snapshot.tree, ...state });
   await catalogue.add(snapshot);
   return { snapshot, totalBytes, reusedBytes: totalBytes - sum(missing), ...fetcher.counts, known };
+}
+
+async function hasStates(catalogue: Catalogue, name: string): Promise<boolean> {
+  const [latest] = await catalogue.days(name, () => {});
+  return !latest || (await catalogue.booted(latest)) !== undefined;
 }
 
 async function missingIn(store: ChunkStore, digests: readonly string[]): Promise<string[]> {

@@ -1,6 +1,7 @@
 /** A published day: what it is made of, and which parts of the index say where that lies. Signed for by the role `targets`. */
 import { VmError } from '../../base/errors.ts';
 import { isSha256 } from '../../base/sha256.ts';
+import { parseStateBytes, type StateBytes } from '../catalogue/booted.ts';
 import { isDay } from '../catalogue/snapshot.ts';
 import { isRecipeName } from '../recipe/recipe.ts';
 
@@ -21,6 +22,8 @@ export interface Manifest {
   readonly kernel: string;
   /** Content: digests of the tree's contents, a line each, as a machine that boots asks for them. */
   readonly order?: string;
+  /** The booted state, which is a content as well. Whoever cannot use it boots. */
+  readonly state?: StateBytes;
   /** Files `indexes/SHA256.index`: together they know all of the above and all contents of the tree. */
   readonly indexes: readonly IndexFile[];
 }
@@ -88,6 +91,7 @@ export function parseManifest(where: string, data: Uint8Array): Manifest {
     tree: digest(one.tree, 'tree'),
     kernel: digest(one.kernel, 'kernel'),
     ...(one.order !== undefined && { order: digest(one.order, 'order') }),
+    ...(one.state !== undefined && { state: parseStateBytes(one.state) ?? bad('bad state') }),
     indexes,
   };
 }

@@ -7,12 +7,14 @@ import { sha256 } from '../../base/sha256.ts';
 import { NodeClock } from '../../node/clock.ts';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
 import { openSource } from '../get/open-source.ts';
 import { pull } from '../get/pull.ts';
 import type { RegistryCredentials, RegistryHost } from '../registry/authorization.ts';
-import { noise, TestPublisher } from '../testing/published.ts';
+import { noise } from '../testing/noise.ts';
+import { TestPublisher } from '../testing/published.ts';
 import { registryMissing, startRegistry, startTokenFront, type RegistryServer, type TokenFront } from '../testing/registry-server.ts';
 import { collect } from './collect.ts';
 import { PublishingLock } from './lock.ts';
@@ -65,7 +67,13 @@ class Case {
   }
 
   async #work() {
-    return { files: new NodeFiles(), clock: this.publisher.clock, zstd: await nodeZstd(), progress: () => {} };
+    return {
+      files: new NodeFiles(),
+      clock: this.publisher.clock,
+      zstd: await nodeZstd(),
+      stateCodec: await nodeStateCodec(),
+      progress: () => {},
+    };
   }
 
   async publish(day: string, content: Uint8Array, keepDays?: number) {

@@ -2,9 +2,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { openState } from '../../machine/saved-state-file.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { StorageSource } from '../get/source.ts';
-import { noise, TestPublisher } from '../testing/published.ts';
+import { noise } from '../testing/noise.ts';
+import { TestPublisher } from '../testing/published.ts';
+import { sourceOf } from '../testing/saved-state.ts';
 import { Repository } from './repository.ts';
 import { verifyPublished } from './verify.ts';
 
@@ -24,7 +28,7 @@ beforeEach(() => {
 const verify = async (fingerprint?: string) =>
   verifyPublished(
     new StorageSource(publisher.storage),
-    { clock: publisher.clock, zstd: await nodeZstd(), progress: () => {} },
+    { clock: publisher.clock, zstd: await nodeZstd(), stateCodec: await nodeStateCodec(), progress: () => {} },
     fingerprint,
   );
 const packs = () => readdirSync(join(www, 'packs')).sort();
@@ -59,6 +63,48 @@ test('publishing the same again changes nothing but the signature', async () => 
   expect(await publisher.publish(snapshot)).toMatchObject({ known: true, packedBytes: 0 });
   expect(packs()).toEqual(before);
   expect(await verify()).toMatchObject({ problems: [] });
+});
+
+describe('a booted state', () => {
+  const manifest = async () => (await Repository.open(publisher.storage))!.manifest('debian/2026-11-01.json');
+
+  test('is published in pieces between its frames: what is needed first by itself, of the rest little at a time', async () => {
+    const snapshot = await publisher.snapshot('debian', '2026-11-01', { a: 'text' });
+    await publisher.addState(snapshot, 400);
+    await publisher.publish(snapshot);
+    const { state } = await manifest();
+    const { format: _, tree: __, ...bytes } = (await publisher.catalogue.booted(snapshot))!;
+    expect(state).toEqual(bytes);
+    const { index } = await (await Repository.open(publisher.storage))!.index();
+    const ends: number[] = [];
+    for (const { sizeBytes } of index.locate(bytes.state)!) ends.push((ends.at(-1) ?? 0) + sizeBytes);
+    expect(ends).toContain(bytes.firstBytes);
+    expect(ends).toContain(bytes.sizeBytes - bytes.tailBytes);
+    const { frames } = openState(sourceOf(await publisher.catalogue.store.get(bytes.state)), await nodeStateCodec());
+    const frameEnds = new Set(frames.map(({ offset, length }) => offset + length));
+    for (const end of ends.slice(0, -1)) expect(frameEnds).toContain(end);
+    expect(ends.length).toBeGreaterThan(20);
+    expect(await verify()).toMatchObject({ problems: [] });
+  });
+
+  test('can be left out, and comes again when it is there', async () => {
+    const snapshot = await publisher.snapshot('debian', '2026-11-01', { a: 'text' });
+    await publisher.addState(snapshot, 10);
+    await publisher.publish(snapshot, { state: false });
+    expect((await manifest()).state).toBeUndefined();
+    expect((await publisher.publish(snapshot)).known).toBe(false);
+    expect((await manifest()).state).toBeDefined();
+  });
+
+  test('that is none is not published, and nothing changes for readers', async () => {
+    const snapshot = await publisher.snapshot('debian', '2026-11-01', { a: 'text' });
+    await publisher.publish(snapshot);
+    await publisher.catalogue.addBooted(snapshot, { data: noise(1000), firstBytes: 1, tailBytes: 1 }, 2 ** 30);
+    await expect(publisher.publish(snapshot)).rejects.toThrow(
+      'the booted state of debian@2026-11-01 cannot be published (it is not a saved state of Daybreak): daybreak build makes it anew',
+    );
+    expect((await manifest()).state).toBeUndefined();
+  });
 });
 
 test('many days do not make the index endless', async () => {

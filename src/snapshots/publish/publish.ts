@@ -5,11 +5,13 @@
  */
 import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
+import type { StateCodec } from '../../machine/saved-state.ts';
 import type { WallClock } from '../../platform/clock.ts';
 import type { Zstd } from '../../platform/zstd.ts';
 import { encodeSegment, type PackIndex, type Segment } from '../../storage/packs/pack-index.ts';
 import { PackWriter } from '../../storage/packs/pack-writer.ts';
 import type { Tree } from '../../storage/tree.ts';
+import type { BootedState, StateBytes } from '../catalogue/booted.ts';
 import type { Catalogue } from '../catalogue/catalogue.ts';
 import { printSnapshot, type Snapshot } from '../catalogue/snapshot.ts';
 import type { Progress } from '../progress.ts';
@@ -28,6 +30,7 @@ import {
 } from './manifest.ts';
 import { addPatches, type PatchBase } from './patches.ts';
 import { Repository } from './repository.ts';
+import { cutState } from './state-pieces.ts';
 import type { Storage } from './storage.ts';
 
 /** A day may refer to so many segments; then they become one. */
@@ -37,6 +40,7 @@ const INDEX_LEVEL = 19;
 export interface PublishHost {
   readonly clock: WallClock;
   readonly zstd: Zstd;
+  readonly stateCodec: StateCodec;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
 }
@@ -46,6 +50,8 @@ export interface PublishOptions {
   readonly level: number;
   /** Digests of contents as a booting machine asked for them: they come first, and readers fetch them first. */
   readonly order?: readonly string[];
+  /** False leaves the booted state out. */
+  readonly state?: boolean;
   /** Keep so many of the name's newest days in the list; all when undefined. */
   readonly keepDays?: number;
 }
@@ -90,6 +96,10 @@ export async function publishSnapshot(
   }
 }
 
+function bytesOf({ format: _format, tree: _tree, ...bytes }: BootedState): StateBytes {
+  return bytes;
+}
+
 /** The targets of a name that are older than its `keep` newest. */
 function daysBeyond(targets: Readonly<Record<string, Target>>, name: string, keep: number): string[] {
   const days = Object.keys(targets).filter((path) => parseTargetPath(path)?.name === name);
@@ -132,7 +142,15 @@ class Writing {
     const orderText = this.#options.order && new TextEncoder().encode(order.recorded.map((digest) => `${digest}\n`).join(''));
     const orderDigest = orderText && (await sha256(orderText));
     const before = await this.#dayBefore();
-    const needed = [recordDigest, ...(orderDigest ? [orderDigest] : []), snapshot.tree, snapshot.kernel.digest, ...order.all];
+    const booted = this.#options.state === false ? undefined : await this.#catalogue.booted(snapshot);
+    const needed = [
+      recordDigest,
+      ...(orderDigest ? [orderDigest] : []),
+      ...(booted ? [booted.state] : []),
+      snapshot.tree,
+      snapshot.kernel.digest,
+      ...order.all,
+    ];
     const news = new Set(needed.filter((digest) => !writer.has(digest)));
 
     await writer.add(recordDigest, record);
@@ -146,6 +164,7 @@ class Writing {
         this.#host.progress({ step: 'packing', done, total: order.all.length + 2, unit: 'items' });
       await this.#lock.renew();
     }
+    if (booted && !writer.has(booted.state)) await this.#addState(writer, booted);
     const patchCount = before ? await this.#patches(writer, tree, before, news, recordDigest) : 0;
     const segment = await writer.finish();
     const indexes = await this.#indexes(index, segments, segment, needed);
@@ -158,6 +177,7 @@ class Writing {
       tree: snapshot.tree,
       kernel: snapshot.kernel.digest,
       ...(orderDigest && { order: orderDigest }),
+      ...(booted && { state: bytesOf(booted) }),
       indexes,
     };
     const data = new TextEncoder().encode(`${JSON.stringify(manifest, undefined, 1)}\n`);
@@ -175,6 +195,28 @@ class Writing {
       packedBytes: writer.packedBytes,
       patchCount,
     };
+  }
+
+  /** Rejects with `bad-state` when it is damaged or not a state of this Daybreak. */
+  async #addState(writer: PackWriter, booted: BootedState): Promise<void> {
+    const { name, day } = this.#snapshot;
+    const data = await this.#catalogue.store.get(booted.state);
+    const source = {
+      name: 'its file',
+      sizeBytes: data.length,
+      read: (offset: number, length: number) => data.subarray(offset, offset + length),
+    };
+    try {
+      await writer.add(booted.state, data, cutState(source, booted, this.#host.stateCodec));
+    } catch (cause) {
+      if (!(cause instanceof VmError) || cause.code !== 'bad-state') throw cause;
+      throw new VmError(
+        'bad-state',
+        `the booted state of ${name}@${day} cannot be published (${cause.message.replace(/^.*?: /, '')}): daybreak build makes it anew, or leave it out (--no-state)`,
+        cause,
+      );
+    }
+    await this.#lock.renew();
   }
 
   /** Contents of the tree, each once: those that a boot needs first, in its order. */

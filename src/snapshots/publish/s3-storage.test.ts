@@ -6,12 +6,14 @@ import S3rver from 's3rver';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
 import { pull } from '../get/pull.ts';
 import { openSource } from '../get/open-source.ts';
 import { StorageSource } from '../get/source.ts';
-import { noise, TestPublisher } from '../testing/published.ts';
+import { noise } from '../testing/noise.ts';
+import { TestPublisher } from '../testing/published.ts';
 import { collect } from './collect.ts';
 import { publishSnapshot } from './publish.ts';
 import { openS3 } from './s3-storage.ts';
@@ -60,7 +62,13 @@ test('files are written, listed in any number, created once, and removed', async
 test('a day is published, verified, pulled over plain HTTP, and cleaned up after', async () => {
   const publisher = new TestPublisher(directory);
   const storage = openS3('s3://days/daily', environment);
-  const host = { files: new NodeFiles(), clock: publisher.clock, zstd: await nodeZstd(), progress: () => {} };
+  const host = {
+    files: new NodeFiles(),
+    clock: publisher.clock,
+    zstd: await nodeZstd(),
+    stateCodec: await nodeStateCodec(),
+    progress: () => {},
+  };
   const publish = async (day: string, content: Uint8Array) =>
     publishSnapshot(
       host,

@@ -4,11 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { NodeFiles } from '../../node/files.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
 import { pull } from '../get/pull.ts';
 import { StorageSource } from '../get/source.ts';
-import { noise, TestPublisher } from '../testing/published.ts';
+import { noise } from '../testing/noise.ts';
+import { TestPublisher } from '../testing/published.ts';
 import { ROLES } from '../trust/metadata.ts';
 import { collect } from './collect.ts';
 import { renew, rotateKey } from './rotate.ts';
@@ -27,7 +29,12 @@ beforeEach(() => {
 });
 
 const verify = async () =>
-  verifyPublished(new StorageSource(publisher.storage), { clock: publisher.clock, zstd: await nodeZstd(), progress: () => {} });
+  verifyPublished(new StorageSource(publisher.storage), {
+    clock: publisher.clock,
+    zstd: await nodeZstd(),
+    stateCodec: await nodeStateCodec(),
+    progress: () => {},
+  });
 const clean = (graceMs = 48 * HOUR, evenMuch = false) => collect(publisher.storage, publisher.clock, { graceMs, evenMuch });
 const packs = () => readdirSync(join(publisher.www, 'packs')).length;
 
@@ -61,6 +68,22 @@ describe('collect', () => {
     expect((await verify()).problems).toEqual([]);
     expect((await read()).snapshot.day).toBe('2026-11-03');
     expect(await clean()).toMatchObject({ removed: 0, waiting: 0 });
+  });
+
+  test('keeps the booted states of listed days, and no others', async () => {
+    const [second, third] = [
+      (await publisher.catalogue.get('debian', '2026-11-02'))!,
+      (await publisher.catalogue.get('debian', '2026-11-03'))!,
+    ];
+    await publisher.addState(second, 10, 1);
+    await publisher.addState(third, 10, 2);
+    await publisher.publish(second, { keepDays: 2 });
+    await publisher.publish(third, { keepDays: 1 });
+    await clean();
+    publisher.nowMs += 48 * HOUR;
+    expect((await clean()).removedBytes).toBeGreaterThan(140_000);
+    expect((await verify()).problems).toEqual([]);
+    expect(await new Catalogue(new NodeFiles(), `${directory}/reader`).booted((await read()).snapshot)).toBeDefined();
   });
 
   test('what is needed again meanwhile stays', async () => {

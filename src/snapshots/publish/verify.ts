@@ -1,11 +1,14 @@
 /** Checks all that is published, as a reader would, down to the last content. Finds as much as it can before it gives up. */
 import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
+import { openState } from '../../machine/saved-state-file.ts';
+import type { StateCodec } from '../../machine/saved-state.ts';
 import type { WallClock } from '../../platform/clock.ts';
 import { MemoryChunkStore } from '../../storage/chunk-store.ts';
 import type { Zstd } from '../../platform/zstd.ts';
 import { EMPTY_SHA256, type Frame, PackIndex, type Segment } from '../../storage/packs/pack-index.ts';
 import { decodeTree } from '../../storage/tree-text.ts';
+import type { StateBytes } from '../catalogue/booted.ts';
 import { parseSnapshot } from '../catalogue/snapshot.ts';
 import { publishedDays, readManifest, verifiedFile, type PublishedDay } from '../get/day.ts';
 import { ContentFetcher } from '../get/fetcher.ts';
@@ -19,6 +22,7 @@ import { readSegment } from './repository.ts';
 export interface VerifyHost {
   readonly clock: WallClock;
   readonly zstd: Zstd;
+  readonly stateCodec: StateCodec;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
 }
@@ -171,4 +175,20 @@ async function verifyDay(
   // One at a time, and dropped at once.
   for (const digest of large)
     await new ContentFetcher(source, index, new MemoryChunkStore(), host.zstd).fetch([digest], () => {}, host.signal);
+  if (manifest.state) await verifyState(where, source, host, index, manifest.state);
+}
+
+async function verifyState(where: string, source: Source, host: VerifyHost, index: PackIndex, bytes: StateBytes): Promise<void> {
+  const contents = new MemoryChunkStore();
+  await new ContentFetcher(source, index, contents, host.zstd).fetch([bytes.state], () => {}, host.signal);
+  const data = await contents.get(bytes.state);
+  const bad = (what: string, cause?: unknown) => new VmError('bad-image', `${where}: its booted state ${what}`, cause);
+  if (data.length !== bytes.sizeBytes) throw bad('has not the size that its manifest says');
+  const read = (offset: number, length: number) => data.subarray(offset, offset + length);
+  try {
+    openState({ name: 'the state', sizeBytes: data.length, read }, host.stateCodec).verify();
+  } catch (cause) {
+    if (!(cause instanceof VmError)) throw cause;
+    throw bad(`cannot be used by this Daybreak: ${cause.message}`, cause);
+  }
 }

@@ -1,6 +1,7 @@
 /** Small snapshots in a catalogue of their own, for tests of publishing and getting. */
 import { sha256 } from '../../base/sha256.ts';
 import { NodeFiles } from '../../node/files.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { Tree, type TreeNode } from '../../storage/tree.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
@@ -8,14 +9,7 @@ import type { Snapshot } from '../catalogue/snapshot.ts';
 import { KeyDirectory } from '../publish/keyring.ts';
 import { publishSnapshot, type PublishOptions, type PublishResult } from '../publish/publish.ts';
 import { DirectoryStorage } from '../publish/storage.ts';
-
-/** Bytes that no compressor makes smaller. */
-export function noise(length: number, seed = 1): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let state = seed;
-  for (let i = 0; i < length; i++) bytes[i] = (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 24;
-  return bytes;
-}
+import { madeState } from './saved-state.ts';
 
 export type TestFiles = Readonly<Record<string, string | Uint8Array>>;
 
@@ -80,8 +74,19 @@ export class TestPublisher {
     return snapshot;
   }
 
+  /** Gives a snapshot a booted state of so many pages. */
+  async addState(snapshot: Snapshot, pages: number, seed = 1): Promise<void> {
+    await this.catalogue.addBooted(snapshot, await madeState(pages, seed), 2 ** 30);
+  }
+
   async publish(snapshot: Snapshot, options: Partial<PublishOptions> & { signal?: AbortSignal } = {}): Promise<PublishResult> {
-    const host = { clock: this.clock, zstd: await nodeZstd(), progress: () => {}, ...(options.signal && { signal: options.signal }) };
+    const host = {
+      clock: this.clock,
+      zstd: await nodeZstd(),
+      stateCodec: await nodeStateCodec(),
+      progress: () => {},
+      ...(options.signal && { signal: options.signal }),
+    };
     const result = await publishSnapshot(host, this.storage, this.keys, this.catalogue, snapshot, { level: 3, ...options });
     this.fingerprint = result.fingerprint;
     return result;

@@ -5,7 +5,7 @@ import { writeState } from '../../machine/saved-state-file.ts';
 import { orderState, type OrderedState } from '../../machine/saved-state-order.ts';
 import type { ByteSource } from '../../machine/saved-state.ts';
 import { nodeStateCodec } from '../../node/state-codec.ts';
-import { noise } from './published.ts';
+import { noise } from './noise.ts';
 
 export const sourceOf = (data: Uint8Array, name = 'machine.state'): ByteSource => ({
   name,
