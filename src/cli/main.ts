@@ -36,6 +36,7 @@ const VERBS: Readonly<Record<VerbName, () => Promise<Run>>> = {
   info: async () => (await import('./verbs/info.ts')).infoVerb,
   diff: async () => (await import('./verbs/diff.ts')).diffVerb,
   prune: async () => (await import('./verbs/prune.ts')).pruneVerb,
+  search: async () => (await import('./verbs/search.ts')).searchVerb,
   pull: async () => (await import('./verbs/pull.ts')).pullVerb,
   update: async () => (await import('./verbs/pull.ts')).updateVerb,
   publish: async () => (await import('./verbs/publish.ts')).publishVerb,

@@ -122,3 +122,74 @@ test.each<[string, string[]]>([
 test.each(['publish', 'verify', 'pull', 'update'])('%s --help tells what it does', async (verb) => {
   expect(await run('reader', verb, '--help')).toMatchObject({ status: 0, output: expect.stringContaining(`Usage: daybreak ${verb}`) });
 });
+
+test('search tells what is published, and info what one of it is', async () => {
+  expect(await run('reader', 'search')).toMatchObject({ status: 2, errors: expect.stringContaining('daybreak search --from') });
+  const fingerprint = await publish();
+  await publisher.snapshot('debian', '2026-11-02', { a: 'text', b: 'more text', c: 'still more' });
+  await publish();
+  await publisher.snapshot('arch/plasma', '2026-11-01', { d: 'other' });
+  await run('publisher', 'publish', 'arch/plasma', www);
+  const from = ['--from', www];
+  expect(await run('reader', 'search', ...from)).toMatchObject({ status: 1, errors: expect.stringContaining(`--trust ${fingerprint}`) });
+  const all = await run('reader', 'search', ...from, '--trust', fingerprint);
+  expect(all.output.split('\n').map((line) => line.split(/ {2,}/))).toEqual([
+    ['NAME', 'DAY', 'PACKAGES', 'SIZE', 'HERE', 'DAYS', 'TITLE'],
+    ['arch/plasma', '2026-11-01', '0', '5 B', 'no', '1'],
+    ['debian', '2026-11-02', '0', '23 B', 'no', '2'],
+    [''],
+  ]);
+  // Believed once, and known as a place since the pull.
+  await run('reader', 'pull', 'debian@2026-11-01', ...from);
+  const days = await run('reader', 'search', 'DEB', '11', '--days');
+  expect(
+    days.output
+      .split('\n')
+      .slice(1)
+      .map((line) => line.split(/ {2,}/)),
+  ).toEqual([['debian', '2026-11-02', '0', '23 B', 'no'], ['debian', '2026-11-01', '0', '13 B', 'yes'], ['']]);
+  const lines = (await run('reader', 'search', 'debian', '--json')).output.trimEnd().split('\n');
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([
+    expect.objectContaining({ name: 'debian', day: '2026-11-02', contentBytes: 23, from: www, here: false }),
+    expect.objectContaining({ name: 'debian', day: '2026-11-01', here: true }),
+  ]);
+  expect(await run('reader', 'search', 'plan9')).toMatchObject({ status: 0, output: '', errors: 'nothing there is about plan9\n' });
+
+  const info = await run('reader', 'info', 'debian', ...from);
+  expect(info.output).toMatch(/^name +debian@2026-11-02\n/);
+  expect(info.output).toContain('10 B in 1 contents, before they are packed');
+  expect(JSON.parse((await run('reader', 'info', 'debian', ...from, '--json')).output)).toMatchObject({
+    day: '2026-11-02',
+    missingBytes: 10,
+    from: www,
+  });
+  // It was looked at, not pulled.
+  expect((await run('reader', 'info', 'debian')).output).toMatch(/^name +debian@2026-11-01\n/);
+  expect(await run('reader', 'info', 'plan9', ...from)).toMatchObject({
+    status: 1,
+    errors: expect.stringContaining('it has arch/plasma, debian'),
+  });
+  for (const verb of ['search', 'info']) expect((await run('reader', verb, 'x', '--trust', fingerprint)).status).toBe(2);
+});
+
+test('search goes on where one of several places fails', async () => {
+  const fingerprint = await publish();
+  await run('reader', 'pull', 'debian', '--from', www, '--trust', fingerprint);
+  const known = join(directory, 'reader/state/origins.json');
+  writeFileSync(known, JSON.stringify({ debian: www, gone: join(directory, 'nowhere') }));
+  const found = await run('reader', 'search');
+  expect(found).toMatchObject({ status: 1, errors: expect.stringContaining('nowhere') });
+  expect(found.output).toContain('debian  2026-11-01');
+});
+
+test('what a publisher writes gets to no terminal as a control sequence', async () => {
+  const title = '\x1b]0;owned\x07\x1b[2Jfine';
+  const plain = await publisher.snapshot('evil', '2026-11-01', { a: 'x' });
+  await publisher.catalogue.add({ ...plain, title });
+  const { output } = await run('publisher', 'publish', 'evil', www, '--json');
+  const { fingerprint } = JSON.parse(output) as { fingerprint: string };
+  const { output: shown } = await run('reader', 'search', '--from', www, '--trust', fingerprint);
+  expect(shown).toContain('fine');
+  // oxlint-disable-next-line no-control-regex
+  expect(shown).not.toMatch(/[\x00-\x09\x0b-\x1f]/);
+});

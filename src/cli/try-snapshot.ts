@@ -4,20 +4,17 @@ import { Catalogue, parseSnapshotName } from '../snapshots/catalogue/catalogue.t
 import type { Snapshot } from '../snapshots/catalogue/snapshot.ts';
 import { KERNEL_COMMAND_LINE } from '../snapshots/debian/prepare.ts';
 import { COMMAND_INIT, commandRoot } from '../snapshots/get/command-root.ts';
-import { findDay } from '../snapshots/get/day.ts';
 import { LayeredStore, OnDemandStore } from '../snapshots/get/on-demand-store.ts';
 import { originOf } from '../snapshots/get/origins.ts';
-import { listPublished, openDay } from '../snapshots/get/pull.ts';
-import { openSource } from '../snapshots/get/open-source.ts';
 import { ROOT_OPTIONS, ROOT_TAG } from '../snapshots/builder/root.ts';
 import { MemoryChunkStore, type ChunkStore } from '../storage/chunk-store.ts';
-import { FileChunkStore } from '../storage/file-chunk-store.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../storage/tree.ts';
 import { text } from './arguments.ts';
 import type { Host } from './host.ts';
 import { formatBytes } from './messages.ts';
-import { fingerprintOf, pullHost, pullOptions } from './publishing.ts';
+import { openPublished } from './published.ts';
+import { fingerprintOf } from './publishing.ts';
 import { runInTerminal, type RunInTerminal } from './run-in-terminal.ts';
 import { ESCAPE_HINT } from './usage/running.ts';
 
@@ -86,13 +83,8 @@ async function open(host: Host, given: string, { values, command }: RunInTermina
     await catalogue.find(wanted);
     throw new VmError('not-found', `there is no ${given}`);
   }
-  const cache = new FileChunkStore(host.files, `${host.cacheDirectory}/contents`);
-  const here = new LayeredStore(catalogue.store, cache);
-  const source = openSource(host, place);
-  const getting = await pullHost(host);
-  const getOptions = await pullOptions(host, place, fingerprintOf(text(values, 'trust')));
-  const day = findDay(source.name, await listPublished(source, getting, getOptions), wanted);
-  const { manifest, index, snapshot, tree, fetcher } = await openDay(source, day, here, getting, getOptions);
+  const published = await openPublished(host, given, place, fingerprintOf(text(values, 'trust')));
+  const { manifest, index, snapshot, tree, fetcher, here, cache } = published;
   const store = new OnDemandStore(here, index, fetcher);
   const order =
     manifest.order === undefined

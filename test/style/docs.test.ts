@@ -67,7 +67,7 @@ describe('the documents', () => {
     expect(listed('docs/machines.md')).toEqual(offered('ps', 'stop', 'keep', 'rm'));
     expect(listed('docs/browser.md')).toEqual(offered('serve'));
     expect(listed('docs/recipes.md')).toEqual(offered('build', 'list', 'info', 'diff', 'prune'));
-    expect(listed('docs/publishing.md')).toEqual(offered('publish', 'verify', 'pull', 'update'));
+    expect(listed('docs/publishing.md')).toEqual(offered('publish', 'verify', 'search', 'pull', 'update'));
     expect(listed('docs/kvm.md')).toEqual(offered('doctor'));
   });
 });

@@ -6,6 +6,20 @@ export const GRACE_HOURS = 48;
 
 const TRUST: OptionUsage = { value: 'DIGEST', words: 'anything', about: "the publisher's fingerprint; needed the first time" };
 
+export const SEARCH: Usage = {
+  summary: [['search WORD', 'what is published']],
+  synopsis: ['[WORD…] [options]'],
+  about: `The snapshots that are published at PLACE, or wherever something was pulled from before: of each name the newest day, its size, and
+whether it is on this computer. With WORDs, those that have all of them in their name, day, title or kernel.`,
+  operands: ['anything'],
+  options: {
+    from: { value: 'PLACE', words: 'place', about: 'look there: an address, oci://HOST/REPOSITORY or a directory' },
+    trust: TRUST,
+    days: { about: 'every day, not only the newest of each name' },
+    json: { about: 'one line of JSON for each day' },
+  },
+};
+
 export const PULL: Usage = {
   summary: [['pull NAME', 'bring a published snapshot here, verified']],
   synopsis: ['NAME[@DAY] [options]'],

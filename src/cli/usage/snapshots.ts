@@ -34,12 +34,14 @@ export const LIST: Usage = {
 };
 
 export const INFO: Usage = {
-  summary: [['info NAME', 'what is known of one']],
+  summary: [['info NAME', 'what is known of one, here or published']],
   synopsis: ['NAME[@DAY] [options]'],
   about: `What is known of a snapshot on this computer: where it comes from, what is in it, what it was asked. DAY is latest (default), -1 for
-the one before, a date such as 2026-10-30, or the beginning of a tree's digest.`,
+the one before, a date such as 2026-10-30, or the beginning of a tree's digest. With --from, it is one that is published.`,
   operands: ['local snapshot'],
   options: {
+    from: { value: 'PLACE', words: 'place', about: 'of one that is published there: an address, oci://HOST/REPOSITORY or a directory' },
+    trust: { value: 'DIGEST', words: 'anything', about: "with --from: the publisher's fingerprint; needed the first time" },
     packages: { about: 'all packages with their versions' },
     lock: { about: 'its lock, for daybreak build --lock' },
     json: { about: 'all of it as one line of JSON' },

@@ -1,5 +1,5 @@
 /** All verbs, in the order in which help lists them: the one list that arguments, help and shells' completion follow from. */
-import { PUBLISH, PULL, UPDATE, VERIFY } from './publishing.ts';
+import { PUBLISH, PULL, SEARCH, UPDATE, VERIFY } from './publishing.ts';
 import { BOOT, KEEP, PS, RM, STOP, TRY } from './running.ts';
 import { BUILD, DIFF, INFO, LIST, PRUNE } from './snapshots.ts';
 import { DOCTOR, HELP_VERB, SERVE, VERSION } from './tools.ts';
@@ -16,6 +16,7 @@ export const USAGES = {
   list: LIST,
   info: INFO,
   diff: DIFF,
+  search: SEARCH,
   pull: PULL,
   update: UPDATE,
   prune: PRUNE,
