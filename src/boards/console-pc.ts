@@ -7,7 +7,7 @@ import { VmError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { BlockBackend, SharedFileSystem } from '../machine/backends.ts';
 import type { MachineEnd } from '../machine/machine.ts';
-import type { Accelerator, VCpuCounts } from '../machine/vcpu.ts';
+import type { Accelerator, CpuIdentity, VCpuCounts } from '../machine/vcpu.ts';
 import type { Pace } from '../platform/pace.ts';
 import type { Random } from '../platform/random.ts';
 import type { TerminalSize } from '../platform/terminal.ts';
@@ -42,8 +42,8 @@ export interface ConsolePcOptions {
   readonly memoryBytes: number;
   /** Processors; one when absent. */
   readonly cpus?: number;
-  /** A CPUID model by name; undefined is the default one. */
-  readonly cpu?: string;
+  /** A CPUID model by name, or what a saved machine has seen; undefined is the default one. Not for an accelerator of the host's. */
+  readonly cpu?: string | CpuIdentity;
   /** By name; undefined is the best one. */
   readonly accelerator?: string;
   /** Watches the compiler, where there is one. */

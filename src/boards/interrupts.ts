@@ -91,6 +91,7 @@ function ours({ accelerator, machine, pio, mmio, host, init }: InterruptParts): 
     set cr8(value) {
       apic.cr8 = Number(value);
     },
+    tscMoved: (offset) => apic.tscMoved(offset),
     readMsr: (index) => apic.readMsr(index),
     writeMsr: (index, value) => apic.writeMsr(index, value),
   });

@@ -12,7 +12,8 @@ import { bool, count, defineState, list, struct, text, u32, type Field, type Sta
 import type { CpuIdentity } from '../machine/vcpu.ts';
 
 const BOARD = 'pc';
-const HOST_CPU: CpuIdentity = { name: 'host', features: [] };
+/** A host's own processor, whatever it is. */
+const HOST_CPU = 'host';
 
 /** Checked later, by the schema of whom it belongs to. */
 const anything: Field<unknown> = { describe: 'data', create: () => null, save: (value) => value, load: (data) => data };
@@ -20,7 +21,7 @@ const anything: Field<unknown> = { describe: 'data', create: () => null, save: (
 const pcState = defineState('machine', 1, {
   board: text(16, BOARD),
   memoryBytes: count(),
-  cpu: struct({ name: text(64), features: list(256, text(32)) }),
+  cpu: struct({ name: text(64), features: list(256, text(32)), tscKhz: count() }),
   /** Guest time, and the wall clock's at that moment in milliseconds since 1970. */
   clockNs: count(),
   wallMs: count(),
@@ -51,8 +52,9 @@ export function readSavedPc(source: ByteSource, codec: StateCodec): SavedPc {
   }
 }
 
-/** Names the file that a `bad-state` error is about. */
+/** Names the file that a `bad-state` error is about, or one that says what the processor here lacks. */
 export function inFile(name: string, error: unknown): unknown {
+  if (error instanceof VmError && error.code === 'unsupported') return badState(name, error.message, error);
   if (!(error instanceof VmError) || error.code !== 'bad-state' || error.message.startsWith(`${name}: `)) return error;
   return badState(name, `the saved state does not fit this Daybreak (${error.message}); save it again with this one`, error);
 }
@@ -60,7 +62,7 @@ export function inFile(name: string, error: unknown): unknown {
 /** What a machine is made of, as far as a state must agree with it. */
 export interface PcParts {
   readonly memoryBytes: number;
-  readonly cpu: CpuIdentity | undefined;
+  readonly cpu: CpuIdentity;
   readonly disks: readonly BlockBackend[];
   readonly fileSystems: readonly SharedFileSystem[];
   readonly devices: readonly Device[];
@@ -68,13 +70,13 @@ export interface PcParts {
 
 /** The machine's description for its state. It stands still, and its disks are written out. */
 export async function describePc(
-  { memoryBytes, cpu = HOST_CPU, disks, fileSystems, devices }: PcParts,
+  { memoryBytes, cpu, disks, fileSystems, devices }: PcParts,
   now: { readonly clockNs: number; readonly wallMs: number; readonly processor: StateOf<typeof processorState> },
 ): Promise<unknown> {
   return pcState.save({
     board: BOARD,
     memoryBytes,
-    cpu: { name: cpu.name, features: [...cpu.features] },
+    cpu: { ...cpu, features: [...cpu.features] },
     clockNs: now.clockNs,
     wallMs: now.wallMs,
     disks: await Promise.all(disks.map(identify)),
@@ -89,7 +91,7 @@ async function identify(disk: BlockBackend): Promise<PcState['disks'][number]> {
 }
 
 /** Rejects with `bad-state` when the machine is not the one that was saved; says what would work. */
-export async function checkFit(saved: SavedPc, { memoryBytes, cpu = HOST_CPU, disks, fileSystems, devices }: PcParts): Promise<void> {
+export async function checkFit(saved: SavedPc, { memoryBytes, cpu, disks, fileSystems, devices }: PcParts): Promise<void> {
   const { name } = saved;
   if (saved.memoryBytes !== memoryBytes) {
     const [was, is] = [saved.memoryBytes, memoryBytes].map((size) => `${size / 2 ** 20} MiB`);
@@ -132,23 +134,17 @@ function otherVersion(what: string, found: number, supported: number): string {
   return `the state of its ${what} has version ${found} (supported: ${supported}); save it again with this Daybreak`;
 }
 
+/** Names do not matter: what the guest has seen does. */
 function checkCpu({ name, cpu: was }: SavedPc, is: CpuIdentity): void {
-  if (was.name !== is.name) {
-    const works = was.name === HOST_CPU.name ? 'restore it under KVM (--accel kvm)' : `leave --cpu out, and do not restore it under KVM`;
-    throw badState(name, `the machine was saved with CPU model ${was.name}, this one has ${is.name}: ${works}`);
-  }
-  const lacks = was.features.filter((feature) => !is.features.includes(feature));
-  const extra = is.features.filter((feature) => !was.features.includes(feature));
-  if (is.name === HOST_CPU.name) {
-    if (lacks.length === 0) return;
-    throw badState(
-      name,
-      `the machine has seen a processor with ${lacks.join(', ')}, which this computer’s KVM does not offer: restore it on one that has it`,
-    );
-  }
-  if (lacks.length + extra.length === 0) return;
-  const differ = [...lacks.map((one) => `without ${one}`), ...extra.map((one) => `with ${one}`)].slice(0, 8).join(', ');
-  throw badState(name, `CPU model ${is.name} is another one in this Daybreak (${differ}): save it again with this one`);
+  const differ = [
+    ...was.features.filter((feature) => !is.features.includes(feature)).map((one) => `without ${one}`),
+    // The host's own processor may have learned something by an update of its kernel.
+    ...is.features.filter((feature) => is.name !== HOST_CPU && !was.features.includes(feature)).map((one) => `with ${one}`),
+    ...(was.tscKhz === is.tscKhz ? [] : [`with a TSC of ${is.tscKhz} instead of ${was.tscKhz} kHz`]),
+  ];
+  if (differ.length === 0) return;
+  const told = differ.length > 8 ? `${differ.slice(0, 8).join(', ')}, and more` : differ.join(', ');
+  throw badState(name, `the machine was saved with CPU model ${was.name}, this one has ${is.name} (${told}): leave --cpu out`);
 }
 
 function checkDisk(where: string, was: PcState['disks'][number], is: PcState['disks'][number]): void {

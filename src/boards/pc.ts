@@ -301,7 +301,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   };
   const save: Pc['save'] = (codec, write, then) =>
     machine.whilePaused(settled, async () => {
-      clock.advanceTo(clock.now());
+      // A guest's own clock that is a little ahead of guest time must not go back where that is all there is.
+      clock.advanceTo(Math.max(clock.now(), vcpu.clockNs ?? 0));
       const processor = vcpu.architecture();
       // A processor that goes on forgets what is no state (translations, code), as the one that is restored.
       vcpu.setArchitecture(processor);

@@ -10,7 +10,6 @@ import type { SharedFileSystem } from '../machine/backends.ts';
 import type { MachineEnd } from '../machine/machine.ts';
 import type { ByteSource } from '../machine/saved-state.ts';
 import { concatBytes } from '../base/bytes.ts';
-import { VmError } from '../base/errors.ts';
 import { NodeRandom } from '../node/clock.ts';
 import { FileSource } from '../node/file-source.ts';
 import { NodeFiles } from '../node/files.ts';
@@ -80,11 +79,9 @@ export const startMachine: StartMachine = async (options) => {
   try {
     const saved = source && readSavedPc(source, await nodeStateCodec());
     if (file && file.sizeBytes <= VERIFIED_FIRST_BYTES) saved!.opened.verify();
-    // The processor of a state says where it can go on.
-    const wantsKvm = name === 'kvm' || (name === 'auto' && (!saved || saved.cpu.name === 'host'));
-    kvm = wantsKvm ? await openKvm(name, interpreter(runtime), VCPU_THREAD, options.log) : undefined;
-    const cpu = options.cpu ?? (kvm ? undefined : saved?.cpu.name);
-    if (kvm && cpu !== undefined) throw new VmError('unsupported', `--cpu ${cpu}: under KVM the processor is the host's; leave it out`);
+    const cpu = options.cpu ?? saved?.cpu;
+    const kvmOptions = { completer: interpreter(runtime), program: VCPU_THREAD, cpu, log: options.log };
+    kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, kvmOptions) : undefined;
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));
     const fileSystems: SharedFileSystem[] = [...(options.fileSystems ?? [])];
     for (const { tag, path } of options.directories ?? []) {

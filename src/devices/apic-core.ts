@@ -96,6 +96,12 @@ export class ApicCore implements Device<LocalApicState> {
     this.outputs.interrupt(this.#output);
   }
 
+  /** The processor's time-stamp counter is guest time plus this. */
+  tscMoved(offset: bigint): void {
+    this.timer.tscOffset = offset;
+    this.timer.arm();
+  }
+
   /** As firmware leaves the bootstrap processor: 8259A interrupts on LINT0, NMI on LINT1. MP Specification 3.6.2.2. */
   enableVirtualWire(): void {
     this.writeRegister(SVR, SVR_ENABLE | 0xff, 0);

@@ -97,6 +97,24 @@ describe('timer', () => {
     expect(intr.level).toBe(true);
   });
 
+  test('a TSC deadline counts on the TSC, also where that is ahead of guest time or is moved', () => {
+    const { apic, clock, intr, out } = enabled();
+    out(LVT_TIMER, 0x4_0041);
+    apic.tscMoved(1_000_000n);
+    // The TSC runs at 2 GHz.
+    apic.writeMsr(0x6e0, 1_003_000n);
+    clock.advance(1499);
+    expect(intr.level).toBe(false);
+    clock.advance(1);
+    expect(intr.level).toBe(true);
+    apic.writeMsr(0x6e0, 1_100_000n);
+    apic.acknowledge();
+    out(EOI, 0);
+    apic.tscMoved(2_000_000n);
+    clock.advance(1);
+    expect(intr.level).toBe(true);
+  });
+
   test('leaving TSC-deadline mode disarms the timer', () => {
     const { apic, clock, intr, out } = enabled();
     out(LVT_TIMER, 0x4_0041);

@@ -17,6 +17,8 @@ export class ApicTimer {
   readonly #inputHz: number;
   readonly #fire: () => void;
   readonly #timer: Timer;
+  /** Ticks by which the TSC is ahead of guest time. */
+  tscOffset = 0n;
 
   /** @param fire called when the timer expires and is not masked */
   constructor(state: LocalApicState, clock: GuestClock, tscHz: number, inputHz: number, fire: () => void) {
@@ -73,7 +75,7 @@ export class ApicTimer {
   writeTscDeadline(value: bigint): void {
     if (!this.#deadlineMode) return;
     this.#state.tscDeadline = value;
-    if (value !== 0n && value <= BigInt(ticksAt(this.#clock.now(), this.#tscHz))) {
+    if (value !== 0n && value - this.tscOffset <= BigInt(ticksAt(this.#clock.now(), this.#tscHz))) {
       this.#timer.cancel();
       this.#expireDeadline();
     } else this.arm();
@@ -83,8 +85,9 @@ export class ApicTimer {
   arm(): void {
     const { expiryNs, lvtTimer, tscDeadline } = this.#state;
     if (this.#deadlineMode) {
-      if (tscDeadline === 0n || tscDeadline >= 1n << 53n) this.#timer.cancel();
-      else this.#timer.arm(timeOfTick(Number(tscDeadline), this.#tscHz));
+      const tick = tscDeadline - this.tscOffset;
+      if (tscDeadline === 0n || tick >= 1n << 53n) this.#timer.cancel();
+      else this.#timer.arm(timeOfTick(Math.max(0, Number(tick)), this.#tscHz));
     } else if (expiryNs === Infinity || (this.#periodic && lvtTimer & LVT_MASKED)) this.#timer.cancel();
     else this.#timer.arm(expiryNs);
   }

@@ -5,7 +5,7 @@ import type { ChiplessHost, VCpuHost } from './vcpu.ts';
 
 /** A host without interrupt controllers, or whose vCPUs never ask for them. */
 export function withoutChips(host: ChiplessHost): VCpuHost {
-  return { ...host, acknowledge: () => -1, cr8: 0n, readMsr: () => undefined, writeMsr: () => false };
+  return { ...host, acknowledge: () => -1, cr8: 0n, tscMoved() {}, readMsr: () => undefined, writeMsr: () => false };
 }
 
 /** Memory alone, with empty buses, guest time at 0, and no random bytes. */

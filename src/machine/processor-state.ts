@@ -2,7 +2,7 @@
  * All that an x86-64 processor is between two instructions, in terms of the architecture: what one accelerator saves and
  * another can go on from. Intel SDM vol. 3, 8.1 and table 9-1; the form of XSAVE's area is in vol. 1, 13.4.
  */
-import { array, bool, bytes, defineState, struct, u16, u32, u64, u8, type Field, type StateOf } from './state.ts';
+import { array, bool, bytes, defineState, list, struct, u16, u32, u64, u8, type Field, type StateOf } from './state.ts';
 import type { Segment, SegmentName } from './vcpu.ts';
 
 /** XSAVE's standard format with x87, SSE and AVX state: legacy region, header, upper halves of YMM. */
@@ -41,7 +41,7 @@ const table = struct({ base: u64(), limit: u16() });
 const named = <N extends string, T>(names: readonly N[], field: Field<T>) =>
   struct(Object.fromEntries(names.map((name) => [name, field])) as Record<N, Field<T>>);
 
-export const processorState = defineState('processor', 2, {
+export const processorState = defineState('processor', 3, {
   gpr: array(16, u64()),
   rip: u64(),
   rflags: u64(2n),
@@ -58,6 +58,8 @@ export const processorState = defineState('processor', 2, {
   dr: array(6, u64()),
   msrs: named(STATE_MSR_NAMES, u64()),
   tsc: u64(),
+  /** IA32_TSC_ADJUST: what the guest has added to its TSC. */
+  tscAdjust: u64(),
   /** Standard format. */
   xsave: bytes(XSAVE_BYTES),
   halted: bool(),
@@ -69,6 +71,8 @@ export const processorState = defineState('processor', 2, {
   nmiPending: bool(),
   /** IA32_SPEC_CTRL, where nothing but reading it back depends on it. */
   specCtrl: u64(),
+  /** Registers that only the accelerator has that saved them, as far as the guest has changed them. */
+  otherMsrs: list(256, struct({ index: u32(), value: u64() })),
   event: struct({ kind: u8(), vector: u8(), hasError: bool(), error: u32() }),
 });
 

@@ -36,6 +36,8 @@ export interface VCpuHost {
   random(): bigint;
   /** Task priority (CR8), 0 to 15, kept by the interrupt controller. */
   cr8: bigint;
+  /** The guest's time-stamp counter is guest time plus this from now on, for the interrupt controller's TSC deadline. */
+  tscMoved(offset: bigint): void;
   /** MSRs of the interrupt controller (IA32_APIC_BASE, x2APIC). Undefined when it has no such register: #GP. */
   readMsr(index: number): bigint | undefined;
   /** False when the register does not exist or refuses the value: #GP. */
@@ -114,6 +116,8 @@ export interface VCpu {
   architecture(): ProcessorState;
   /** Throws VmError `unsupported` when this processor lacks what the state needs. */
   setArchitecture(state: ProcessorState): void;
+  /** What the guest's own clock (kvmclock) shows, in nanoseconds; absent: guest time. */
+  readonly clockNs?: number;
   /** Ends what goes on after `run` has come back, until the next `run`. Absent: nothing does. */
   pause?(): void;
 }
@@ -161,16 +165,17 @@ export interface CpuIdentity {
   /** A CPUID model. */
   readonly name: string;
   readonly features: readonly string[];
+  /** What its TSC counts in a millisecond. */
+  readonly tscKhz: number;
 }
 
 /** A vCPU's way to the rest of the machine, without the interrupt controllers. */
-export type ChiplessHost = Omit<VCpuHost, 'acknowledge' | 'cr8' | 'readMsr' | 'writeMsr'>;
+export type ChiplessHost = Omit<VCpuHost, 'acknowledge' | 'cr8' | 'tscMoved' | 'readMsr' | 'writeMsr'>;
 
 /** Makes vCPUs over a memory. */
 export interface Accelerator {
   readonly name: 'interpreter' | 'jit' | 'kvm';
-  /** Absent: the host's own. */
-  readonly cpu?: CpuIdentity;
+  readonly cpu: CpuIdentity;
   /** Bytes it wants below the RAM in the machine's `Memory`. */
   readonly reservedBytes: number;
   createVCpu(host: VCpuHost): VCpu;

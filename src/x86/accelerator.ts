@@ -1,12 +1,12 @@
 /** The accelerators that are made of our own processor: the interpreter, and the compiler on top of it. */
-import type { Accelerator, VCpuHost } from '../machine/vcpu.ts';
+import { checkOffer, cpuModel, type CpuModel, FEATURES, identityOf, modelOf, TSC_KHZ } from '../machine/cpu-model.ts';
+import type { Accelerator, CpuIdentity, VCpuHost } from '../machine/vcpu.ts';
 import type { CompilerOptions } from './compiler/compiler.ts';
 import type { CompilerObserver } from './compiler/observer.ts';
 import { Cpu } from './cpu.ts';
 import { Engine, type EngineModules } from './engine.ts';
 import { ROWS } from './isa/table.ts';
 import * as L from './runtime/layout.ts';
-import { cpuModel } from './system/cpuid.ts';
 
 /** Instruction set features that rows implement. */
 const IN_ROWS: ReadonlySet<string> = new Set(ROWS.flatMap(({ feature }) => (feature === undefined ? [] : [feature])));
@@ -16,7 +16,19 @@ const EXTENSIONS: ReadonlySet<string> = new Set(
     ' ',
   ),
 );
-const implemented = (feature: string): boolean => IN_ROWS.has(feature) || !EXTENSIONS.has(feature);
+const implemented = (feature: string): boolean => FEATURES.has(feature) && (IN_ROWS.has(feature) || !EXTENSIONS.has(feature));
+
+const OFFER = { features: [...FEATURES].filter(implemented), tscKhz: TSC_KHZ };
+
+/** A model by name, less what is not implemented; or the processor that a machine has seen, whole. */
+function ourModel(wanted: string | CpuIdentity): CpuModel {
+  if (typeof wanted !== 'string') {
+    checkOffer(wanted, OFFER, 'Daybreak’s own processor (without KVM)');
+    return modelOf(wanted);
+  }
+  const model = cpuModel(wanted);
+  return { ...model, features: new Set([...model.features].filter(implemented)) };
+}
 
 export interface InterpreterOptions {
   /** The interpreter's module, made beforehand: see EngineModules. */
@@ -42,22 +54,35 @@ const DEFAULTS: CompilerOptions = { threshold: 8000, batch: 64, patience: 8, cap
 
 /**
  * @param runtime the compiled runtime (src/x86/runtime)
- * @param model a CPU model's name: see system/cpuid.ts
+ * @param model a CPU model's name, or what a machine has seen: see machine/cpu-model.ts
  */
-export function interpreter(runtime: WebAssembly.Module, model = 'max', { handlers }: InterpreterOptions = {}): Accelerator {
+export function interpreter(
+  runtime: WebAssembly.Module,
+  model: string | CpuIdentity = 'max',
+  { handlers }: InterpreterOptions = {},
+): Accelerator {
   return accelerator('interpreter', { runtime, handlers }, model);
 }
 
 /** As the interpreter, but hot code is compiled to WebAssembly while it runs. */
-export function jit(runtime: WebAssembly.Module, model = 'max', { handlers, ...options }: JitOptions = {}): Accelerator {
+export function jit(
+  runtime: WebAssembly.Module,
+  model: string | CpuIdentity = 'max',
+  { handlers, ...options }: JitOptions = {},
+): Accelerator {
   return accelerator('jit', { runtime, handlers }, model, { ...DEFAULTS, ...options });
 }
 
-function accelerator(name: Accelerator['name'], modules: EngineModules, model: string, compiler?: CompilerOptions): Accelerator {
-  const cpu = cpuModel(model, implemented);
+function accelerator(
+  name: Accelerator['name'],
+  modules: EngineModules,
+  model: string | CpuIdentity,
+  compiler?: CompilerOptions,
+): Accelerator {
+  const cpu = ourModel(model);
   return {
     name,
-    cpu: { name: model, features: [...cpu.features] },
+    cpu: identityOf(cpu),
     reservedBytes: L.RAM,
     createVCpu(host: VCpuHost) {
       const handlers = {

@@ -2,6 +2,7 @@
  * The processor around the engine: the run loop, exceptions and interrupts between instructions, modes, and access for
  * the system routines. What instructions mean is in isa/ and system/; how handlers run is in engine.ts.
  */
+import type { CpuModel } from '../machine/cpu-model.ts';
 import type { ProcessorState } from '../machine/processor-state.ts';
 import type { Exit, Registers, Segment, SegmentName, VCpu, VCpuCounts, VCpuHost } from '../machine/vcpu.ts';
 import { Engine } from './engine.ts';
@@ -18,7 +19,6 @@ import { deliver } from './system/interrupts.ts';
 import { restoreCpu, saveCpu } from './system/saved.ts';
 import { loadPdptes } from './system/pdptes.ts';
 import { resetCpu } from './system/reset.ts';
-import type { CpuModel } from './system/cpuid.ts';
 
 /** Bits of PENDING. */
 export const PENDING_INTR = 1;
@@ -349,6 +349,12 @@ export class Cpu implements VCpu {
     this.#halted = false;
     if (vector === F.DB) this.state.setU32(L.DR7, this.state.u32(L.DR7) & ~DR7_GD);
     if (!deliver(this, vector, error, kind)) this.#shutdown = true;
+  }
+
+  /** The TSC is guest time and this. */
+  setTscOffset(offset: bigint): void {
+    this.state.setU64(L.TSC_OFFSET, BigInt.asUintN(64, offset));
+    this.host.tscMoved(BigInt.asIntN(64, offset));
   }
 
   // For system routines

@@ -194,7 +194,7 @@ describe('a state is refused by another machine', () => {
 
   test.each<[string, Partial<PcOptions> & { readonly model?: string }, string]>([
     ['memory', { memoryBytes: 8 << 20, disks: [disk(64, 'Monday')] }, 'saved with 4 MiB of memory, this one has 8 MiB: leave --memory out'],
-    ['CPU model', { model: 'x86-64-v2', disks: [disk(64, 'Monday')] }, 'saved with CPU model max, this one has x86-64-v2: leave --cpu out'],
+    ['CPU model', { model: 'x86-64-v2', disks: [disk(64, 'Monday')] }, 'saved with CPU model max, this one has x86-64-v2 (without avx, '],
     ['number of disks', { disks: [] }, 'saved with 1 disk, this one has 0: give the same disks'],
     ['disk size', { disks: [disk(65, 'Monday')] }, 'disk 1: it had 64 sectors when the machine was saved, and has 65'],
     ['disk access', { disks: [disk(64, 'Monday', true)] }, 'disk 1: it was writable, and is read-only now: leave ,ro out'],

@@ -1,5 +1,6 @@
 /** What CPUID announces exists, and what it does not announce does not. SDM vol. 2, CPUID; vol. 4, table 2-2. */
 import { beforeAll, expect, test } from 'vitest';
+import { interpreter } from '../../src/x86/accelerator.ts';
 import { GP } from '../../src/x86/faults.ts';
 import { ACCELERATORS } from '../accelerators.ts';
 import { Bench, le } from './bench.ts';
@@ -35,4 +36,21 @@ test.each(['x86-64', 'x86-64-v3', 'max'])('%s announces that Linux needs no miti
   expect(run(rdmsr(SPEC_CTRL))).toBeUndefined();
   expect(bench.reg(RAX)).toBe(BigInt(BHI_DIS_S | 1));
   expect(run(wrmsr(SPEC_CTRL, 4))).toBe(GP); // SSBD is not announced
+});
+
+test('a processor that another accelerator has shown is had whole or refused; its ways around side channels do nothing', () => {
+  const cpu = { name: 'max', features: ['fpu', 'tsc', 'lm', 'spec_ctrl', 'stibp', 'ssbd', 'md_clear'], tscKhz: 1_000_000 };
+  const accelerator = interpreter(runtime, cpu);
+  expect(accelerator.cpu).toEqual(cpu);
+  const bench = new Bench(accelerator);
+  const run = (code: readonly number[]): number | undefined => {
+    bench.load(code);
+    return bench.untilVector();
+  };
+  run(cpuid(7, 0));
+  expect(bench.reg(RDX)).toBe(BigInt((1 << 10) | (1 << 26) | (1 << 27)) | (1n << 31n));
+  expect(run(wrmsr(SPEC_CTRL, 7))).toBeUndefined();
+  expect(run(wrmsr(SPEC_CTRL, BHI_DIS_S))).toBe(GP);
+  expect(() => interpreter(runtime, { ...cpu, features: ['fpu', 'avx512f'] })).toThrow(/needs avx512f, which Daybreak’s own processor/);
+  expect(() => interpreter(runtime, { ...cpu, tscKhz: 3_000_000 })).toThrow(/needs a TSC of 3000000 kHz/);
 });

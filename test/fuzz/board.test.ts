@@ -4,6 +4,7 @@
  */
 import { expect, test } from 'vitest';
 import type { Width } from '../../src/machine/bus.ts';
+import { cpuModel, identityOf } from '../../src/machine/cpu-model.ts';
 import type { Accelerator, Exit, Registers, VCpu, VCpuHost } from '../../src/machine/vcpu.ts';
 import { countsOf } from '../../src/machine/testing/counts.ts';
 import { compileRuntime } from '../engine/runtime.ts';
@@ -200,6 +201,7 @@ test('no traffic on ports, MMIO, PCI configuration and virtqueues makes the boar
     let host!: VCpuHost;
     const accelerator: Accelerator = {
       name: 'interpreter',
+      cpu: identityOf(cpuModel('x86-64')),
       reservedBytes: 65536,
       createVCpu(given) {
         host = given;

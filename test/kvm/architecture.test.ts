@@ -113,7 +113,7 @@ describe('what KVM cannot execute', () => {
   /** A host with hardware virtualisation executes it itself: the result is the same. */
   test('our processor executes, and the guest goes on under KVM with all that it did', (context) => {
     if (!kvm) return context.skip('no KVM here');
-    const accelerator = new KvmAccelerator(kvm.native, interpreter(runtime));
+    const accelerator = new KvmAccelerator(kvm.native, { completer: interpreter(runtime) });
     const guest = new Guest({ accelerator });
     const seen: number[] = [];
     guest.pio.map(0x10, 4, 'device', { read: () => 0, write: (_offset, _width, value) => void seen.push(value) });

@@ -3,11 +3,12 @@ import type { Disposable } from '../../base/disposable.ts';
 import { VmError } from '../../base/errors.ts';
 import { withoutChips } from '../../machine/bare-host.ts';
 import type { GuestClock } from '../../machine/clock.ts';
+import type { CpuModel } from '../../machine/cpu-model.ts';
 import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
 import { KVM_CAP_MAX_VCPUS } from './abi.ts';
 import { KernelChips, missingForChips } from './chips.ts';
 import { DoorbellWatch } from './doorbells.ts';
-import { featuresOf } from './features.ts';
+import { kvmCpu, type KvmCpuWishes } from './cpu.ts';
 import { guestCpuid } from './cpuid.ts';
 import type { Native } from './native.ts';
 import { Processors } from './processors.ts';
@@ -24,28 +25,40 @@ export interface KernelMachine {
   readonly vcpus: readonly ThreadedVCpu[];
 }
 
+export interface KvmOptions {
+  /** Executes what this host's KVM says it cannot. */
+  readonly completer?: Accelerator;
+  /** For machines with interrupt controllers of the host's kernel. Absent, or without KVM's having some: they have ours. */
+  readonly program?: ThreadProgram;
+  /** See `KvmCpuWishes`; by default as much as can move. */
+  readonly cpu?: KvmCpuWishes['wanted'];
+  readonly makeshift?: boolean;
+}
+
 export class KvmAccelerator implements Accelerator, Disposable {
   readonly name = 'kvm';
   readonly reservedBytes: number;
-  /** The host's, as far as a guest sees it: a saved machine needs all of it. */
   readonly cpu: CpuIdentity;
   readonly native: Native;
   readonly #system: KvmSystem;
+  readonly #model: CpuModel | undefined;
   readonly #completer: Accelerator | undefined;
   readonly #parts: Disposable[] = [];
 
-  /**
-   * Throws VmError `unsupported` where there is no KVM that could be used.
-   * @param completer executes what this host's KVM says it cannot
-   * @param program for machines with interrupt controllers of the host's kernel; absent, or without KVM's having some: they have ours
-   */
-  constructor(native: Native, completer?: Accelerator, program?: ThreadProgram) {
+  /** Throws VmError `unsupported` where there is no KVM that could be used, or it does not offer the processor that is wanted. */
+  constructor(native: Native, { completer, program, cpu = 'max', makeshift = false }: KvmOptions = {}) {
     this.native = native;
     this.#system = new KvmSystem(native);
-    const thread = program && missingForChips(this.#system) === undefined ? program : undefined;
-    this.createWithChips = thread && ((host, processors, clock, wake) => this.#withChips(host, processors, clock, wake, thread));
-    const cpuid = guestCpuid(this.#system, { kernelChips: thread !== undefined, id: 0, processors: 1 });
-    this.cpu = { name: 'host', features: featuresOf(cpuid) };
+    try {
+      const thread = program && missingForChips(this.#system) === undefined ? program : undefined;
+      this.createWithChips = thread && ((host, processors, clock, wake) => this.#withChips(host, processors, clock, wake, thread));
+      const { model, identity } = kvmCpu(this.#system, { wanted: cpu, kernelChips: thread !== undefined, makeshift });
+      this.#model = model;
+      this.cpu = identity;
+    } catch (error) {
+      this.#system.dispose();
+      throw error;
+    }
     this.#completer = completer;
     this.reservedBytes = completer?.reservedBytes ?? 0;
   }
@@ -71,8 +84,8 @@ export class KvmAccelerator implements Accelerator, Disposable {
   createVCpu(host: VCpuHost): KvmVCpu {
     const vm = new KvmVm(this.#system, host.memory);
     this.#parts.push(vm);
-    const cpuid = guestCpuid(this.#system, { kernelChips: false, id: 0, processors: 1 });
-    const vcpu = new KvmVCpu({ vm, host, id: 0, cpuid, completer: () => this.#complete(host) });
+    const cpuid = guestCpuid(this.#system, { kernelChips: false, id: 0, processors: 1 }, this.#model);
+    const vcpu = new KvmVCpu({ vm, host, id: 0, cpuid, model: this.#model, completer: () => this.#complete(host) });
     this.#parts.push(vcpu);
     return vcpu;
   }
@@ -88,9 +101,10 @@ export class KvmAccelerator implements Accelerator, Disposable {
     this.#parts.push(vm);
     const chips = new KernelChips(vm);
     const shared = new Int32Array(new SharedArrayBuffer(8));
+    const common = { vm, host, model: this.#model, completer: () => this.#complete(host) };
     const vcpus = Array.from({ length: processors }, (_, id) => {
-      const cpuid = guestCpuid(this.#system, { kernelChips: true, id, processors });
-      const vcpu = new ThreadedVCpu({ vm, host, id, cpuid, completer: () => this.#complete(host), program, shared, wake });
+      const cpuid = guestCpuid(this.#system, { kernelChips: true, id, processors }, this.#model);
+      const vcpu = new ThreadedVCpu({ ...common, id, cpuid, program, shared, wake });
       this.#parts.push(vcpu);
       return vcpu;
     });

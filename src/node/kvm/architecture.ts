@@ -8,6 +8,7 @@ import { readRegisters, writeRegisters } from './registers.ts';
 import { getMsr, getPart, setMsr, setPart } from './vcpu-state.ts';
 
 const TSC = 0x10;
+const TSC_ADJUST = 0x3b;
 const SPEC_CTRL = 0x48;
 const XCR0_AT = 8;
 const X87 = 1n;
@@ -58,6 +59,7 @@ export function readArchitecture(native: Native, fd: number): ProcessorState {
   state.dr = Array.from({ length: 6 }, (_, n) => debug.getBigUint64(n * 8, true));
   for (const name of STATE_MSR_NAMES) state.msrs[name] = getMsr(native, fd, STATE_MSRS[name]) ?? 0n;
   state.tsc = getMsr(native, fd, TSC) ?? 0n;
+  state.tscAdjust = getMsr(native, fd, TSC_ADJUST) ?? 0n;
   state.specCtrl = getMsr(native, fd, SPEC_CTRL) ?? 0n;
   state.xsave = normalized(getPart(native, fd, 'xsave'));
   const events = getPart(native, fd, 'events');
@@ -102,6 +104,8 @@ export function writeArchitecture(native: Native, fd: number, state: ProcessorSt
   state.dr.forEach((value, n) => debug.setBigUint64(n * 8, value, true));
   setPart(native, fd, 'debugregs', debug);
   setMsr(native, fd, TSC, state.tsc);
+  // Set from here, it moves no counter.
+  setMsr(native, fd, TSC_ADJUST, state.tscAdjust);
   // Mitigations of the guest's: where the host has none, it goes on without.
   if (state.specCtrl !== (getMsr(native, fd, SPEC_CTRL) ?? 0n)) setMsr(native, fd, SPEC_CTRL, state.specCtrl);
   for (const name of STATE_MSR_NAMES) {
@@ -111,6 +115,10 @@ export function writeArchitecture(native: Native, fd: number, state: ProcessorSt
         `the saved machine needs ${name} (MSR 0x${STATE_MSRS[name].toString(16)}), which KVM here does not take`,
       );
     }
+  }
+  for (const { index, value } of state.otherMsrs) {
+    const msr = `MSR 0x${index.toString(16)}`;
+    if (!setMsr(native, fd, index, value)) throw new VmError('unsupported', `the saved machine needs ${msr}, which KVM here does not take`);
   }
 
   const events = getPart(native, fd, 'events');
@@ -133,4 +141,22 @@ function needed(set: () => void, what: string): void {
   } catch (cause) {
     throw new VmError('unsupported', `the saved machine needs ${what}, which the processor or KVM here does not have`, cause);
   }
+}
+
+/** Registers that `ProcessorState` or a device's state tells of otherwise, that the host gives, or that count by themselves. */
+const TOLD_ELSEWHERE: ReadonlySet<number> = new Set([
+  ...Object.values(STATE_MSRS), TSC, TSC_ADJUST, SPEC_CTRL,
+  0x11, 0x12, // kvmclock's by their old numbers
+  0x1b, 0x6e0, // the local APIC's
+  0xc000_0080, 0xc000_0100, 0xc000_0101, // EFER, FS.base, GS.base
+  0x8b, 0x10a, 0x34, // microcode, IA32_ARCH_CAPABILITIES, SMI count
+  0xe7, 0xe8, 0xc000_00e7, 0xc000_00e8, 0xc000_00e9, // MPERF, APERF
+]); // prettier-ignore
+
+/** What the guest has changed since power-on of what is in no other state. */
+export function otherMsrs(native: Native, fd: number, powerOn: ReadonlyMap<number, bigint>): ProcessorState['otherMsrs'] {
+  return [...powerOn].flatMap(([index, initial]) => {
+    const value = TOLD_ELSEWHERE.has(index) ? initial : (getMsr(native, fd, index) ?? initial);
+    return value === initial ? [] : [{ index, value }];
+  });
 }

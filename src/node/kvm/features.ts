@@ -1,10 +1,9 @@
 /**
  * What a guest's CPUID offers, as names: a saved machine has seen them, and needs them where it goes on. Intel SDM vol. 2,
- * CPUID; AMD APM vol. 3, appendix E. Names are Linux's, as in /proc/cpuinfo.
+ * CPUID; AMD APM vol. 3, appendix E. Names are those of our models, and for the rest Linux's, as in /proc/cpuinfo.
  */
+import type { Register } from '../../machine/cpu-model.ts';
 import { KVM_CPUID_ENTRY_BYTES } from './abi.ts';
-
-type Register = 'eax' | 'ebx' | 'ecx' | 'edx';
 
 interface Bits {
   readonly leaf: number;
@@ -20,7 +19,7 @@ const REGISTER_AT: Readonly<Record<Register, number>> = { eax: 12, ebx: 16, ecx:
 const TABLE: readonly Bits[] = [
   {
     leaf: 1, subleaf: 0, register: 'ecx',
-    names: 'sse3 pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - pcid dca sse4_1 sse4_2 x2apic movbe popcnt tsc_deadline_timer aes xsave - avx f16c rdrand hypervisor',
+    names: 'sse3 pclmul dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - pcid dca sse41 sse42 x2apic movbe popcnt tsc_deadline aes xsave - avx f16c rdrand hypervisor',
   },
   {
     leaf: 1, subleaf: 0, register: 'edx',
@@ -28,7 +27,7 @@ const TABLE: readonly Bits[] = [
   },
   {
     leaf: 7, subleaf: 0, register: 'ebx',
-    names: 'fsgsbase tsc_adjust sgx bmi1 hle avx2 - smep bmi2 erms invpcid rtm cqm - mpx rdt_a avx512f avx512dq rdseed adx smap avx512ifma - clflushopt clwb intel_pt avx512pf avx512er avx512cd sha_ni avx512bw avx512vl',
+    names: 'fsgsbase tsc_adjust sgx bmi1 hle avx2 - smep bmi2 erms invpcid rtm cqm - mpx rdt_a avx512f avx512dq rdseed adx smap avx512ifma - clflushopt clwb intel_pt avx512pf avx512er avx512cd sha avx512bw avx512vl',
   },
   {
     leaf: 7, subleaf: 0, register: 'ecx',
@@ -36,14 +35,17 @@ const TABLE: readonly Bits[] = [
   },
   {
     leaf: 7, subleaf: 0, register: 'edx',
-    names: '- - avx512_4vnniw avx512_4fmaps fsrm uintr - - avx512_vp2intersect - md_clear - - - serialize - tsxldtrk - pconfig arch_lbr ibt - amx_bf16 avx512_fp16 amx_tile amx_int8 spec_ctrl intel_stibp flush_l1d arch_capabilities - spec_ctrl_ssbd',
+    names: '- - avx512_4vnniw avx512_4fmaps fsrm uintr - - avx512_vp2intersect - md_clear - - - serialize - tsxldtrk - pconfig arch_lbr ibt - amx_bf16 avx512_fp16 amx_tile amx_int8 spec_ctrl stibp flush_l1d arch_capabilities - ssbd',
   },
+  { leaf: 6, subleaf: 0, register: 'eax', names: '- - arat' },
+  { leaf: 7, subleaf: 2, register: 'edx', names: 'psfd ipred_ctrl rrsba_ctrl ddpd_u bhi_ctrl mcdt_no' },
+  { leaf: 0x8000_0007, subleaf: 0, register: 'edx', names: '- - - - - - - - constant_tsc' },
   { leaf: 7, subleaf: 1, register: 'eax', names: '- - - - avx_vnni avx512_bf16' },
   { leaf: 0xd, subleaf: 0, register: 'eax', names: 'xcr0_x87 xcr0_sse xcr0_avx xcr0_bndregs xcr0_bndcsr xcr0_opmask xcr0_zmm_hi256 xcr0_hi16_zmm - xcr0_pkru' },
   { leaf: 0xd, subleaf: 1, register: 'eax', names: 'xsaveopt xsavec xgetbv1 xsaves xfd' },
   {
     leaf: 0x8000_0001, subleaf: 0, register: 'ecx',
-    names: 'lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs xop skinit wdt - lwp fma4 - - - - tbm topoext',
+    names: 'lahf cmp_legacy svm extapic cr8_legacy lzcnt sse4a misalignsse 3dnowprefetch osvw ibs xop skinit wdt - lwp fma4 - - - - tbm topoext',
   },
   { leaf: 0x8000_0001, subleaf: 0, register: 'edx', names: '- - - - - - - - - - - syscall - - - - - - - - nx - mmxext - - fxsr_opt pdpe1gb rdtscp - lm' },
 ]; // prettier-ignore

@@ -1,24 +1,27 @@
 /** KVM for a machine: what `--accel kvm` and `--accel auto` get. */
 import { VmError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import type { Accelerator } from '../../machine/vcpu.ts';
+import type { Accelerator, CpuIdentity } from '../../machine/vcpu.ts';
 import { KvmAccelerator } from './accelerator.ts';
 import { diagnoseKvm } from './diagnose.ts';
 import type { ThreadProgram } from './threaded-vcpu.ts';
 import { koffiNative } from './koffi.ts';
 
+export interface OpenOptions {
+  /** Executes what this host's KVM cannot. */
+  readonly completer: Accelerator;
+  /** Of a vCPU's thread. */
+  readonly program: ThreadProgram;
+  /** A model by name, or what a saved machine has seen; absent: as much as can move between accelerators. */
+  readonly cpu?: string | CpuIdentity | undefined;
+  readonly log: Log;
+}
+
 /**
- * `kvm`: rejects with VmError `unsupported` where there is none, and warns where guests will lack something. `auto`:
- * resolves to undefined unless guests lack nothing. The caller disposes of it.
- * @param completer executes what this host's KVM cannot
- * @param program of a vCPU's thread
+ * `kvm`: rejects with VmError `unsupported` where there is none, or it does not offer the processor, and warns where guests will
+ * lack something. `auto`: resolves to undefined unless guests lack nothing and have that processor. The caller disposes of it.
  */
-export async function openKvm(
-  name: 'kvm' | 'auto',
-  completer: Accelerator,
-  program: ThreadProgram,
-  log: Log,
-): Promise<KvmAccelerator | undefined> {
+export async function openKvm(name: 'kvm' | 'auto', { completer, program, cpu, log }: OpenOptions): Promise<KvmAccelerator | undefined> {
   const { works, findings, problem, remedy } = await diagnoseKvm();
   if (!works && name === 'auto') return undefined;
   const native = await koffiNative().catch(() => undefined);
@@ -29,5 +32,10 @@ export async function openKvm(
     if (!tried || !native) throw new VmError('unsupported', `--accel kvm: ${trouble}`);
     log('warn', 'kvm', trouble);
   }
-  return new KvmAccelerator(native!, completer, program);
+  try {
+    return new KvmAccelerator(native!, { completer, program, makeshift: !works, ...(cpu !== undefined && { cpu }) });
+  } catch (error) {
+    if (name === 'auto' && error instanceof VmError && error.code === 'unsupported') return undefined;
+    throw error;
+  }
 }

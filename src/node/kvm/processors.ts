@@ -131,6 +131,10 @@ export class Processors implements VCpu, Disposable {
     this.#first.setArchitecture(state);
   }
 
+  get clockNs(): number {
+    return this.#first.clockNs;
+  }
+
   registers(): Registers {
     this.pause();
     return this.#first.registers();

@@ -1,19 +1,25 @@
 /** What every vCPU on KVM has, whichever thread runs it: its state, and what is done when it comes out of KVM_RUN. */
 import { closeSync } from 'node:fs';
 import type { Disposable } from '../../base/disposable.ts';
+import type { CpuModel } from '../../machine/cpu-model.ts';
 import { type ProcessorState, processorState } from '../../machine/processor-state.ts';
 import type { Exit, Registers, VCpu, VCpuCounts, VCpuHost } from '../../machine/vcpu.ts';
 import * as K from './abi.ts';
-import { readArchitecture, writeArchitecture } from './architecture.ts';
+import { otherMsrs, readArchitecture, writeArchitecture } from './architecture.ts';
 import { EXIT_NAMES, refusal, serveMmio, servePort } from './exits.ts';
 import type { Native } from './native.ts';
 import { readRegisters, writeRegisters } from './registers.ts';
 import { checked, type KvmVm } from './system.ts';
 import { VCpuPage } from './vcpu-page.ts';
-import { getPart, getRaw, msrIndices, type RawState, setMsr, setPart, setRaw } from './vcpu-state.ts';
+import { getMsr, getPart, getRaw, msrIndices, type RawState, setMsr, setPart, setRaw } from './vcpu-state.ts';
 
 const { RUN } = K;
 const NS_PER_MS = 1e6;
+
+const PLATFORM_INFO = 0xce;
+const ARCH_CAPABILITIES = 0x10a;
+/** That there is another register, which our own processor has not. */
+const PROMISES_TSX_CTRL = 1n << 7n;
 
 export interface VCpuParts {
   readonly vm: KvmVm;
@@ -22,6 +28,8 @@ export interface VCpuParts {
   readonly id: number;
   /** struct kvm_cpuid2. */
   readonly cpuid: Uint8Array;
+  /** What `cpuid` tells; absent: the host's own. */
+  readonly model: CpuModel | undefined;
   /** Makes what executes the instructions that this host's KVM cannot. */
   readonly completer: () => VCpu | undefined;
 }
@@ -44,7 +52,7 @@ export abstract class VCpuBase implements Disposable {
   #completed = 0;
   #disposed = false;
 
-  constructor({ vm, host, id, cpuid, completer }: VCpuParts) {
+  constructor({ vm, host, id, cpuid, model, completer }: VCpuParts) {
     this.#makeCompleter = completer;
     this.#vm = vm;
     const { native } = vm.system;
@@ -54,7 +62,17 @@ export abstract class VCpuBase implements Disposable {
     this.page = new VCpuPage(native, this.fd, vm.system.vcpuMapBytes);
     this.data = this.page.data;
     checked(native.ioctlData(this.fd, K.KVM_SET_CPUID2, cpuid), 'KVM_SET_CPUID2');
+    if (model) this.#become(model);
     this.#powerOn = getRaw(native, this.fd, msrIndices(vm.system));
+  }
+
+  /** Registers by which the model differs from KVM's own, where KVM lets them be set. */
+  #become({ tscKhz }: CpuModel): void {
+    const { native, fd } = this;
+    native.ioctl(fd, K.KVM_SET_TSC_KHZ, tscKhz);
+    setMsr(native, fd, PLATFORM_INFO, 0n);
+    const capabilities = getMsr(native, fd, ARCH_CAPABILITIES);
+    if (capabilities !== undefined) setMsr(native, fd, ARCH_CAPABILITIES, capabilities & ~PROMISES_TSX_CTRL);
   }
 
   /** Nanoseconds since the vCPU was made: KVM does not count instructions, and the guest's clocks are the host's. */
@@ -103,10 +121,13 @@ export abstract class VCpuBase implements Disposable {
     if (this.data.getUint32(RUN.suberror, true) !== K.KVM_INTERNAL_ERROR_EMULATION) throw this.#refusal(K.KVM_EXIT_INTERNAL_ERROR);
     this.#completer ??= this.#makeCompleter();
     if (!this.#completer) throw this.#refusal(K.KVM_EXIT_INTERNAL_ERROR);
-    this.#completer.setArchitecture({ ...readArchitecture(this.native, this.fd), halted: false });
+    const before = readArchitecture(this.native, this.fd);
+    // Its clock is not the guest's: that page is KVM's.
+    this.#completer.setArchitecture({ ...before, halted: false, msrs: { ...before.msrs, kvmSystemTime: 0n } });
     const exit = this.#completer.run(1);
     if (exit.kind === 'shutdown') return exit;
-    this.adopt(this.#completer.architecture());
+    const after = this.#completer.architecture();
+    this.adopt({ ...after, msrs: { ...after.msrs, kvmSystemTime: before.msrs.kvmSystemTime } });
     this.#completed++;
     return undefined;
   }
@@ -139,15 +160,20 @@ export abstract class VCpuBase implements Disposable {
 
   architecture(): ProcessorState {
     this.settle();
-    return { ...readArchitecture(this.native, this.fd), halted: this.halted };
+    const others = otherMsrs(this.native, this.fd, this.#powerOn.msrs);
+    return { ...readArchitecture(this.native, this.fd), halted: this.halted, otherMsrs: others };
   }
 
   setArchitecture(state: ProcessorState): void {
     this.settle();
-    this.adopt(state);
-    // kvmclock goes on with guest time, which may be another machine's.
+    // kvmclock goes on with guest time, which may be another machine's. First: registers that are set may have it written down.
     const { baseNs, start, rate } = this.host.time;
     this.#vm.clockNs = Math.max(0, baseNs + (this.executed - start) * rate);
+    this.adopt(state);
+  }
+
+  get clockNs(): number {
+    return this.#vm.clockNs;
   }
 
   registers(): Registers {

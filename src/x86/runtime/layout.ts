@@ -97,6 +97,8 @@ export const NMI_BLOCKED = 0x82b4; // u32
 export const PDPTES = 0x82c0; // 4 * u64
 /** IA32_SPEC_CTRL */
 export const SPEC_CTRL = 0x82e0; // u64
+/** IA32_TSC_ADJUST: the part of TSC_OFFSET that the guest has brought about. */
+export const TSC_ADJUST = 0x82e8; // u64
 /** R0…R7: significand at 0, sign and exponent at 8. MMX registers are the significands. */
 export const X87 = 0x8300; // 8 * 16
 /** YMM0…YMM15. */

@@ -1,10 +1,11 @@
 /** The processor's state in terms of the architecture, for other accelerators, and back: machine/processor-state.ts. */
+import { VmError } from '../../base/errors.ts';
 import {
   AVX_AT, EXCEPTION, EXTERNAL_INTERRUPT, NO_EVENT, type ProcessorState, processorState, STATE_MSR_NAMES, STATE_MSRS, XSAVE_BYTES, XSTATE_BV,
 } from '../../machine/processor-state.ts'; // prettier-ignore
 import type { Cpu } from '../cpu.ts';
 import * as L from '../runtime/layout.ts';
-import { readMsr, timeStamp } from './msr.ts';
+import { describeSystemTime, isConstant, readMsr, timeStamp } from './msr.ts';
 
 /** Places in XSAVE's legacy region. SDM vol. 1, table 10-2. */
 const FCW = 0;
@@ -18,10 +19,9 @@ const ST = 32;
 const XMM = 160;
 const TOP_SHIFT = 11;
 const ALL_STATE = 7n;
-const AVX_STATE = 4n;
 
 /** XSAVE's area in the standard format, whatever XCR0 says: no register's contents are lost. */
-function vectorImage({ state, model }: Cpu): Uint8Array {
+function vectorImage({ state }: Cpu): Uint8Array {
   const image = new Uint8Array(XSAVE_BYTES);
   const view = new DataView(image.buffer);
   const top = state.u32(L.FTOP);
@@ -43,7 +43,7 @@ function vectorImage({ state, model }: Cpu): Uint8Array {
       view.setBigUint64(AVX_AT + n * 16 + half, state.u64(L.YMM + n * 32 + 16 + half), true);
     }
   }
-  view.setBigUint64(XSTATE_BV, model.features.has('avx') ? ALL_STATE : ALL_STATE & ~AVX_STATE, true);
+  view.setBigUint64(XSTATE_BV, ALL_STATE, true);
   return image;
 }
 
@@ -85,6 +85,7 @@ export function readArchitecture(cpu: Cpu): ProcessorState {
   saved.dr[5] = BigInt(state.u32(L.DR7));
   for (const name of STATE_MSR_NAMES) saved.msrs[name] = readMsr(cpu, STATE_MSRS[name]) ?? 0n;
   saved.tsc = timeStamp(cpu);
+  saved.tscAdjust = state.u64(L.TSC_ADJUST);
   saved.xsave = vectorImage(cpu);
   saved.halted = cpu.halted;
   saved.shadow = cpu.shadow;
@@ -98,6 +99,11 @@ export function readArchitecture(cpu: Cpu): ProcessorState {
 /** What was decoded before is void: another accelerator may have changed memory. */
 export function writeArchitecture(cpu: Cpu, saved: ProcessorState): void {
   const { state, engine } = cpu;
+  const foreign = saved.otherMsrs.filter(({ index, value }) => !isConstant(index, value));
+  if (foreign.length > 0) {
+    const named = foreign.map(({ index, value }) => `MSR 0x${index.toString(16)} (0x${value.toString(16)})`).join(', ');
+    throw new VmError('unsupported', `the guest has set ${named}, which Daybreak’s own processor does not have: go on under KVM`);
+  }
   engine.resetArena();
   state.setU64(L.XCR0, saved.xcr0 & ALL_STATE);
   cpu.setRegisters(saved);
@@ -105,7 +111,9 @@ export function writeArchitecture(cpu: Cpu, saved: ProcessorState): void {
   state.setU32(L.DR7, Number(saved.dr[5]! & 0xffff_ffffn));
   const { msrs } = saved;
   for (const [name, address] of MSR_PLACES) state.setU64(address, msrs[name]);
-  state.setU64(L.TSC_OFFSET, BigInt.asUintN(64, saved.tsc - cpu.time));
+  state.setU64(L.TSC_ADJUST, saved.tscAdjust);
+  cpu.setTscOffset(saved.tsc - cpu.time);
+  if (msrs.kvmSystemTime & 1n) describeSystemTime(cpu);
   takeVectorImage(cpu, saved.xsave);
   cpu.halted = saved.halted;
   cpu.shadow = saved.shadow;

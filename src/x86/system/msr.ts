@@ -42,11 +42,15 @@ const CONSTANT: Readonly<Record<number, bigint>> = {
 const ARCH_CAPABILITIES = [0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce((value, bit) => value | (1n << BigInt(bit)), 0n);
 
 /**
- * IA32_SPEC_CTRL: IBRS and BHI_DIS_S, which do nothing here. Linux trusts BHI_NO for attacks from outside the kernel only: without
+ * IA32_SPEC_CTRL, by the features that offer its bits, which do nothing here. Linux trusts BHI_NO for attacks from outside the kernel only: without
  * BHI_DIS_S it runs a loop of branches at each system call.
  */
 const SPEC_CTRL = 0x48;
-const SPEC_CTRL_WRITABLE = 0x401n;
+const SPEC_CTRL_BITS: Readonly<Record<string, bigint>> = { bhi_ctrl: 0x401n, spec_ctrl: 1n, stibp: 2n, ssbd: 4n };
+
+function specCtrlBits({ model: { features } }: Cpu): bigint {
+  return Object.entries(SPEC_CTRL_BITS).reduce((bits, [feature, bit]) => (features.has(feature) ? bits | bit : bits), 0n);
+}
 
 const TSC = 0x10;
 const EFER = 0xc0000080;
@@ -55,6 +59,14 @@ const KVM_SYSTEM_TIME = 0x4b564d01;
 
 export function timeStamp(cpu: Cpu): bigint {
   return BigInt.asUintN(64, cpu.time + cpu.state.u64(L.TSC_OFFSET));
+}
+
+/** What the guest adds to its TSC shows in IA32_TSC_ADJUST, too. SDM vol. 3, 18.17.3. */
+function moveTsc(cpu: Cpu, by: bigint): void {
+  const { state } = cpu;
+  state.setU64(L.TSC_ADJUST, BigInt.asUintN(64, state.u64(L.TSC_ADJUST) + by));
+  cpu.setTscOffset(state.u64(L.TSC_OFFSET) + by);
+  if (state.u64(L.KVM_TIME) & 1n) describeSystemTime(cpu);
 }
 
 export function readMsr(cpu: Cpu, index: number): bigint | undefined {
@@ -67,9 +79,9 @@ export function readMsr(cpu: Cpu, index: number): bigint | undefined {
     case EFER:
       return BigInt(state.u32(L.EFER));
     case 0x3b: // TSC_ADJUST
-      return state.u64(L.TSC_OFFSET);
+      return state.u64(L.TSC_ADJUST);
     case SPEC_CTRL:
-      return cpu.model.features.has('bhi_ctrl') ? state.u64(L.SPEC_CTRL) : undefined;
+      return specCtrlBits(cpu) ? state.u64(L.SPEC_CTRL) : undefined;
     case 0x10a:
       return cpu.model.features.has('arch_capabilities') ? ARCH_CAPABILITIES : undefined;
     case 0xda0: // XSS
@@ -97,24 +109,31 @@ function writeEfer(cpu: Cpu, value: bigint): boolean {
   return true;
 }
 
-/** pvclock_vcpu_time_info: with a TSC of 1 GHz that never stops, time is the TSC itself. */
 function writeSystemTime(cpu: Cpu, value: bigint): boolean {
   cpu.state.setU64(L.KVM_TIME, value);
-  if (!(value & 1n)) return true;
-  const gpa = Number(value & ~1n);
+  return (value & 1n) === 0n || describeSystemTime(cpu);
+}
+
+/**
+ * Fills in pvclock_vcpu_time_info, where the guest wants it: with a TSC of 1 GHz that never stops, time is the TSC itself. A guest
+ * that is reading there what was so before, under another accelerator, sees another version and reads again.
+ */
+export function describeSystemTime(cpu: Cpu): boolean {
+  const gpa = Number(cpu.state.u64(L.KVM_TIME) & ~1n);
   const { memory } = cpu.host;
   const info = memory.view(gpa, 32);
   if (!info) return false;
   const view = new DataView(info.buffer, info.byteOffset, 32);
-  const offset = cpu.state.u64(L.TSC_OFFSET);
-  view.setUint32(0, 2, true); // version: even means consistent
+  const before = info.slice();
   view.setUint32(4, 0, true);
-  view.setBigUint64(8, offset, true); // TSC at which system_time was
+  view.setBigUint64(8, cpu.state.u64(L.TSC_OFFSET), true); // TSC at which system_time was
   view.setBigUint64(16, 0n, true);
   view.setUint32(24, 0x80000000, true); // ns = (ticks << 1) * mul >> 32
   view.setInt8(28, 1);
   view.setUint8(29, 1); // TSC is stable
   view.setUint16(30, 0, true);
+  if (info.every((byte, n) => byte === before[n])) return true;
+  view.setUint32(0, ((view.getUint32(0, true) | 1) + 1) >>> 0, true); // even means consistent
   memory.written(gpa, 32);
   return true;
 }
@@ -131,6 +150,9 @@ function writeWallClock(cpu: Cpu, value: bigint): boolean {
   return true;
 }
 
+/** Whether a register has that value here and cannot have another. */
+export const isConstant = (index: number, value: bigint): boolean => CONSTANT[index] === value;
+
 /** False: the register does not exist or refuses the value. */
 export function writeMsr(cpu: Cpu, index: number, value: bigint): boolean {
   const { state } = cpu;
@@ -144,15 +166,15 @@ export function writeMsr(cpu: Cpu, index: number, value: bigint): boolean {
   }
   switch (index) {
     case TSC:
-      state.setU64(L.TSC_OFFSET, BigInt.asUintN(64, value - cpu.time));
+      moveTsc(cpu, value - timeStamp(cpu));
       return true;
     case 0x3b:
-      state.setU64(L.TSC_OFFSET, value);
+      moveTsc(cpu, value - state.u64(L.TSC_ADJUST));
       return true;
     case EFER:
       return writeEfer(cpu, value);
     case SPEC_CTRL:
-      if (value & ~SPEC_CTRL_WRITABLE || !cpu.model.features.has('bhi_ctrl')) return false;
+      if (value & ~specCtrlBits(cpu) || !specCtrlBits(cpu)) return false;
       state.setU64(L.SPEC_CTRL, value);
       return true;
     case 0x10a:

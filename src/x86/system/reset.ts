@@ -12,6 +12,7 @@ export function resetCpu(cpu: Cpu): void {
   const { state } = cpu;
   // What is not state of the processor (memory sizes, the arena's fill) lies beyond.
   new Uint8Array(state.view.buffer, L.STATE, L.RAM_LOW - L.STATE).fill(0);
+  cpu.setTscOffset(0n);
   state.setGpr(2, BigInt(cpu.model.signature));
   for (let n = 0; n < 6; n++) {
     state.setLimit(n, 0xffff);

@@ -40,6 +40,7 @@ export function restoreCpu(cpu: Cpu, data: unknown): void {
   new Uint8Array(state.view.buffer, L.STATE, SIZE).set(saved.block);
   engine.resetArena();
   engine.runtime.flushTlb();
+  cpu.setTscOffset(state.u64(L.TSC_OFFSET));
   cpu.next = new DataView(saved.next.buffer, saved.next.byteOffset).getBigUint64(0, true);
   cpu.executed = saved.executed;
   cpu.halted = saved.halted;
