@@ -75,11 +75,12 @@ export async function build(force = false) {
   const { build: bundle } = await import('esbuild');
   await buildPage(bundle);
   if (existsSync(runtime)) await buildHandlers(bundle);
-  // What a vCPU of KVM's has as a thread of its own.
+  // Threads: of a vCPU of KVM's, and of who gets pages while a machine waits.
   await bundle({
     absWorkingDir: root,
-    entryPoints: ['src/node/kvm/vcpu-thread.ts'],
-    outfile: join(root, 'dist/vcpu-thread.js'),
+    entryPoints: ['src/node/kvm/vcpu-thread.ts', 'src/cli/piece-thread.ts'],
+    outdir: join(root, 'dist'),
+    entryNames: '[name]',
     bundle: true,
     platform: 'node',
     format: 'esm',

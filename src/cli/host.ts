@@ -6,7 +6,6 @@ import { NodeClock } from '../node/clock.ts';
 import { NodeFetch } from '../node/fetch.ts';
 import { NodeFiles } from '../node/files.ts';
 import { diagnoseKvm, type KvmReport } from '../node/kvm/diagnose.ts';
-import { runProgram } from '../node/run-program.ts';
 import { openRuntimeDirectory } from '../node/runtime-directory.ts';
 import { NodeTerminal } from '../node/terminal.ts';
 import type { WallClock } from '../platform/clock.ts';
@@ -17,7 +16,8 @@ import { DEBIAN_ARCHIVE_KEYS } from '../snapshots/debian/keys/archive-keys.ts';
 import type { RegistryCredentials } from '../snapshots/registry/authorization.ts';
 import { startMachine, type StartMachine } from './machine.ts';
 import { Messages } from './messages.ts';
-import { registryCredentials } from './registry-credentials.ts';
+import { PieceWaiter } from './piece-waiter.ts';
+import { nodeCredentials } from './node-credentials.ts';
 
 export interface Host {
   readonly files: Files;
@@ -41,12 +41,19 @@ export interface Host {
   readonly diagnoseKvm: () => Promise<KvmReport>;
   /** What is known for a container registry. */
   readonly registryCredentials: (registry: string) => Promise<RegistryCredentials | undefined>;
+  /** Waits for pieces of a state that is published at a place. */
+  readonly pieceWaiter: (place: string) => Pick<PieceWaiter, 'take' | 'close' | 'fetchedBytes'>;
   /** The built page (dist/web). */
   readonly pageDirectory: string;
   /** The recipes that come with the product. */
   readonly recipeDirectory: string;
   /** Aborted by SIGINT, SIGTERM, SIGHUP; `reason` is the signal's name. */
   readonly signal: AbortSignal;
+}
+
+/** Contents that were fetched for machines, and that no snapshot of this computer has. */
+export function fetchedContents(cacheDirectory: string): string {
+  return `${cacheDirectory}/contents`;
 }
 
 /** XDG Base Directory Specification: a relative path in the variable is to be ignored. */
@@ -58,6 +65,7 @@ export function nodeHost(signal: AbortSignal): Host {
   const { env } = process;
   const messages = new Messages(process.stderr, env);
   const files = new NodeFiles();
+  const cacheDirectory = xdgDirectory(env['XDG_CACHE_HOME'], `${homedir()}/.cache`);
   return {
     files,
     fetch: new NodeFetch({ environment: env }),
@@ -66,15 +74,15 @@ export function nodeHost(signal: AbortSignal): Host {
     messages,
     log: (level, component, text) => messages.log(level, component, text),
     environment: env,
-    cacheDirectory: xdgDirectory(env['XDG_CACHE_HOME'], `${homedir()}/.cache`),
+    cacheDirectory,
     dataDirectory: xdgDirectory(env['XDG_DATA_HOME'], `${homedir()}/.local/share`),
     stateDirectory: xdgDirectory(env['XDG_STATE_HOME'], `${homedir()}/.local/state`),
     runtimeDirectory: () => openRuntimeDirectory(env),
     archiveKeys: DEBIAN_ARCHIVE_KEYS,
     startMachine,
     diagnoseKvm: () => diagnoseKvm(),
-    registryCredentials: (registry) =>
-      registryCredentials({ files, environment: env, homeDirectory: homedir(), run: runProgram }, registry),
+    registryCredentials: nodeCredentials(files, env),
+    pieceWaiter: (place) => new PieceWaiter({ place, directory: fetchedContents(cacheDirectory) }),
     pageDirectory: fileURLToPath(new URL('web', import.meta.url)),
     recipeDirectory: fileURLToPath(new URL('../recipes', import.meta.url)),
     signal,

@@ -5,7 +5,7 @@ import { LayeredStore } from '../snapshots/get/on-demand-store.ts';
 import { openSource } from '../snapshots/get/open-source.ts';
 import { listPublished, openDay, type OpenedDay } from '../snapshots/get/pull.ts';
 import { FileChunkStore } from '../storage/file-chunk-store.ts';
-import type { Host } from './host.ts';
+import { fetchedContents, type Host } from './host.ts';
 import { pullHost, pullOptions } from './publishing.ts';
 
 export interface PublishedSnapshot extends OpenedDay {
@@ -17,7 +17,7 @@ export interface PublishedSnapshot extends OpenedDay {
 /** Rejects with a VmError: nothing of that name, no network, not the publisher that is trusted. */
 export async function openPublished(host: Host, given: string, place: string, fingerprint: string | undefined): Promise<PublishedSnapshot> {
   const wanted = parseSnapshotName(given);
-  const cache = new FileChunkStore(host.files, `${host.cacheDirectory}/contents`);
+  const cache = new FileChunkStore(host.files, fetchedContents(host.cacheDirectory));
   const here = new LayeredStore(new Catalogue(host.files, host.dataDirectory).store, cache);
   const source = openSource(host, place);
   const getting = await pullHost(host);

@@ -1,11 +1,13 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { VmError } from '../base/errors.ts';
+import { PublishedState } from '../snapshots/get/published-state.ts';
 import { TestPublisher } from '../snapshots/testing/published.ts';
 import { main } from './main.ts';
 import type { MachineOptions } from './machine.ts';
-import { testHost } from './testing/fakes.ts';
+import { testHost, type FakeMachine } from './testing/fakes.ts';
 
 let directory: string;
 let publisher: TestPublisher;
@@ -93,6 +95,68 @@ test('try starts a published snapshot with its tree as root, and with a command 
   expect(await main(watching, ['try', 'debian', ...from])).toBe(3);
   expect(asked[1]!.commandLine).toContain('init=/usr/lib/systemd/systemd');
   expect(await main(watching, ['try', 'fedora', ...from])).toBe(1);
+});
+
+describe('try of a published snapshot with a booted state', () => {
+  /** What the machines were started with; a guest does what is typed at its prompt and ends with 7. */
+  async function tried(refuse: VmError | undefined, ...args: string[]) {
+    const asked: MachineOptions[] = [];
+    const test = testHost(`${directory}/reader`);
+    const startMachine = async (options: MachineOptions) => {
+      asked.push(options);
+      if (options.restore && refuse) throw refuse;
+      const machine = (await test.host.startMachine(options)) as FakeMachine;
+      machine.input = async (data) => {
+        const nonce = /\\035([0-9a-f]{16})/.exec(new TextDecoder().decode(data))?.[1];
+        if (nonce !== undefined) machine.print(`echo\x1d${nonce}hello\n\x1e${nonce} 7\n`);
+      };
+      if (!options.restore) setTimeout(() => machine.print('root@daybreak:~# '), 0);
+      return machine;
+    };
+    const status = await main({ ...test.host, startMachine }, ['try', 'debian', '--from', www, '--trust', fingerprint, ...args]);
+    return { status, output: test.terminal.output, errors: test.errors.text, asked };
+  }
+  let fingerprint: string;
+  beforeEach(async () => {
+    await publisher.addState((await publisher.catalogue.get('debian', '2026-11-01'))!, 100);
+    fingerprint = await publish();
+  });
+
+  test('goes on from it, and says what was fetched', async () => {
+    const { status, output, errors, asked } = await tried(undefined);
+    expect([status, output]).toEqual([7, 'hello\n']);
+    expect(asked[0]).toMatchObject({ memoryBytes: 2 ** 30, restore: { onlyAsked: true, source: expect.any(PublishedState) as unknown } });
+    expect(asked[0]!.kernel).toBeUndefined();
+    expect(errors).toMatch(/kB of 4\d\d kB were fetched/);
+  });
+
+  test('uses the one that was pulled', async () => {
+    await run('reader', 'pull', 'debian', '--from', www, '--trust', fingerprint);
+    const { asked } = await tried(undefined, '--', 'hello');
+    expect(asked[0]!.restore!.source).toMatch(/chunks/);
+  });
+
+  test('boots where it cannot be used, and says why', async () => {
+    const { status, errors, asked } = await tried(new VmError('bad-state', 'another processor'), '--', 'hello');
+    expect([status, asked.length]).toEqual([7, 2]);
+    expect(errors).toContain('debian@2026-11-01 boots: another processor');
+    expect(new TextDecoder().decode(asked[1]!.kernel)).toBe('a kernel');
+    expect(await tried(new VmError('host-io', 'no memory'), '--', 'hello')).toMatchObject({ status: 125 });
+  });
+
+  test.each<[string, string[]]>([
+    ['knows nothing of --append', ['--append', 'debug']],
+    ['has 1024 MiB of memory', ['--memory', '2G']],
+    ['', ['--cold']],
+  ])('boots and says "%s" with %j', async (why, args) => {
+    const test = testHost(`${directory}/reader`, (machine) => machine.end({ kind: 'poweroff' }));
+    let asked: MachineOptions | undefined;
+    const startMachine = (options: MachineOptions) => test.host.startMachine((asked = options));
+    expect(await main({ ...test.host, startMachine }, ['try', 'debian', '--from', www, '--trust', fingerprint, ...args])).toBe(0);
+    expect(asked!.restore).toBeUndefined();
+    if (why === '') expect(test.errors.text).not.toContain('boots:');
+    else expect(test.errors.text).toContain(why);
+  });
 });
 
 test.each<[string, string[]]>([

@@ -6,19 +6,22 @@ import { KERNEL_COMMAND_LINE } from '../snapshots/debian/prepare.ts';
 import { COMMAND_INIT, commandRoot } from '../snapshots/get/command-root.ts';
 import { LayeredStore, OnDemandStore } from '../snapshots/get/on-demand-store.ts';
 import { originOf } from '../snapshots/get/origins.ts';
+import { PublishedState } from '../snapshots/get/published-state.ts';
 import { ROOT_OPTIONS, ROOT_TAG } from '../snapshots/builder/root.ts';
 import { MemoryChunkStore, type ChunkStore } from '../storage/chunk-store.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../storage/tree.ts';
-import { text } from './arguments.ts';
+import { parseMemory, text } from './arguments.ts';
 import type { Host } from './host.ts';
+import { Registration } from './machines/registration.ts';
+import { localState } from './try-local.ts';
+import { TryRun, unfit, type TrySource, type TryState } from './try-run.ts';
 import { formatBytes } from './messages.ts';
 import { openPublished } from './published.ts';
 import { fingerprintOf } from './publishing.ts';
 import { runInTerminal, type RunInTerminal } from './run-in-terminal.ts';
 import { ESCAPE_HINT } from './usage/running.ts';
 
-/** Contents that were fetched for machines, and that no snapshot of this computer has. */
 const CACHE_BYTES = 4 * 1024 ** 3;
 const CACHE_IN_USE_MS = 3_600_000;
 
@@ -26,46 +29,77 @@ interface Opened {
   readonly snapshot: Snapshot;
   readonly tree: Tree;
   readonly store: ChunkStore;
+  /** Of a published one, unless something else was asked for. */
+  readonly state?: TryState;
+  /** Why there is none, where a person would ask. */
+  readonly why?: string | undefined;
   /** Ends what goes on beside the machine, and tells of it. */
   close(): Promise<void>;
 }
 
 export async function trySnapshot(host: Host, name: string, options: RunInTerminal): Promise<number> {
-  const { values, command } = options;
-  const { snapshot, tree, store, close } = await open(host, name, options);
+  const opened = await open(host, name, options);
   try {
-    const { terminal, messages } = host;
-    const kernel = await store.get(snapshot.kernel.digest);
-    const what = `${snapshot.name}@${snapshot.day}, Linux ${snapshot.kernel.version}, ${snapshot.packages.length} packages`;
-    if (!command) messages.line(`${what}; poweroff powers off, ${ESCAPE_HINT}`);
-    const size = terminal.size();
-    const own = new MemoryChunkStore();
-    const root = command
-      ? await commandRoot(tree, own, {
-          command,
-          ...(size && { size }),
-          ...(terminal.outputIsTerminal && host.environment['TERM'] && { term: host.environment['TERM'] }),
-          plain: !(terminal.inputIsTerminal && terminal.outputIsTerminal),
-        })
-      : tree;
-    const init = command ? COMMAND_INIT : '/usr/lib/systemd/systemd';
-    const append = text(values, 'append');
-    const commandLine = `${KERNEL_COMMAND_LINE} ${ROOT_OPTIONS} init=${init}${command ? '' : ' systemd.show_status=0'}`;
-    return await runInTerminal(
-      host,
-      {
-        of: snapshot,
-        kernel,
-        initrds: [],
-        commandLine: append ? `${commandLine} ${append}` : commandLine,
-        fileSystems: [{ tag: ROOT_TAG, backend: new TreeFileSystem(root, new LayeredStore(own, store)) }],
-      },
-      options,
-      command !== undefined,
-    );
+    return await (opened.state ? goOn(host, opened, opened.state, options) : boot(host, opened, options));
   } finally {
-    await close();
+    await opened.close();
   }
+}
+
+/** Goes on from the published state, or boots the whole system where that cannot be. */
+async function goOn(host: Host, { snapshot, tree, store }: Opened, state: TryState, options: RunInTerminal): Promise<number> {
+  const label = `${snapshot.name}@${snapshot.day}`;
+  const { values, command, stats, watch } = options;
+  const registered = await Registration.open(host, { verb: 'try', of: label, base: snapshot.name, name: options.name });
+  try {
+    const source: TrySource = {
+      label,
+      tree: async () => tree,
+      store,
+      kernel: { version: snapshot.kernel.version, read: () => store.get(snapshot.kernel.digest) },
+      state,
+      why: undefined,
+    };
+    const [append, accelerator] = [text(values, 'append'), text(values, 'accel')];
+    return await new TryRun(host, source, { command, memoryBytes: undefined, append, accelerator, stats, watch }, registered).run();
+  } finally {
+    await registered.close();
+  }
+}
+
+/** Boots to the system's own console, or a command alone. */
+async function boot(host: Host, { snapshot, tree, store, why }: Opened, options: RunInTerminal): Promise<number> {
+  const { values, command } = options;
+  const { terminal, messages } = host;
+  if (why !== undefined) messages.line(`${snapshot.name}@${snapshot.day} boots: ${why}`);
+  const kernel = await store.get(snapshot.kernel.digest);
+  const what = `${snapshot.name}@${snapshot.day}, Linux ${snapshot.kernel.version}, ${snapshot.packages.length} packages`;
+  if (!command) messages.line(`${what}; poweroff powers off, ${ESCAPE_HINT}`);
+  const size = terminal.size();
+  const own = new MemoryChunkStore();
+  const root = command
+    ? await commandRoot(tree, own, {
+        command,
+        ...(size && { size }),
+        ...(terminal.outputIsTerminal && host.environment['TERM'] && { term: host.environment['TERM'] }),
+        plain: !(terminal.inputIsTerminal && terminal.outputIsTerminal),
+      })
+    : tree;
+  const init = command ? COMMAND_INIT : '/usr/lib/systemd/systemd';
+  const append = text(values, 'append');
+  const commandLine = `${KERNEL_COMMAND_LINE} ${ROOT_OPTIONS} init=${init}${command ? '' : ' systemd.show_status=0'}`;
+  return await runInTerminal(
+    host,
+    {
+      of: snapshot,
+      kernel,
+      initrds: [],
+      commandLine: append ? `${commandLine} ${append}` : commandLine,
+      fileSystems: [{ tag: ROOT_TAG, backend: new TreeFileSystem(root, new LayeredStore(own, store)) }],
+    },
+    options,
+    command !== undefined,
+  );
 }
 
 async function open(host: Host, given: string, { values, command }: RunInTerminal): Promise<Opened> {
@@ -83,28 +117,66 @@ async function open(host: Host, given: string, { values, command }: RunInTermina
     await catalogue.find(wanted);
     throw new VmError('not-found', `there is no ${given}`);
   }
-  const published = await openPublished(host, given, place, fingerprintOf(text(values, 'trust')));
-  const { manifest, index, snapshot, tree, fetcher, here, cache } = published;
+  return published(host, catalogue, given, place, values, command);
+}
+
+async function published(
+  host: Host,
+  catalogue: Catalogue,
+  given: string,
+  place: string,
+  values: RunInTerminal['values'],
+  command: RunInTerminal['command'],
+): Promise<Opened> {
+  const opened = await openPublished(host, given, place, fingerprintOf(text(values, 'trust')));
+  const { manifest, index, snapshot, tree, fetcher, here, cache } = opened;
   const store = new OnDemandStore(here, index, fetcher);
-  const order =
-    manifest.order === undefined
-      ? []
-      : new TextDecoder()
-          .decode(await here.get(manifest.order))
-          .split('\n')
-          .filter(Boolean);
   const abort = new AbortController();
-  // A command asks for what it needs; a boot asks for what the publisher's asked for. What goes wrong, the guest's own request tells.
-  const ahead = store.fetchAhead(command ? [] : order, abort.signal).catch(() => {});
+  const waiter = host.pieceWaiter(place);
+  let ahead: Promise<void> = Promise.resolve();
+  /** A boot asks for what the publisher's asked for. What goes wrong, the guest's own request tells. */
+  const fetchAhead = async (): Promise<void> => {
+    if (manifest.order === undefined) return;
+    const order = new TextDecoder()
+      .decode(await here.get(manifest.order))
+      .split('\n')
+      .filter(Boolean);
+    ahead = store.fetchAhead(order, abort.signal).catch(() => {});
+  };
+  const { state: bytes } = manifest;
+  const cold = values['cold'] === true;
+  const memory = text(values, 'memory');
+  const asked = { memoryBytes: memory === undefined ? undefined : parseMemory(memory), append: text(values, 'append') };
+  const why = cold ? undefined : bytes ? unfit(bytes, asked) : 'its booted state is not published';
+  const usable = bytes && !cold && why === undefined ? bytes : undefined;
+  const name = `the booted state of ${snapshot.name}@${snapshot.day}`;
+  const fetched: TryState | undefined = usable && {
+    memoryBytes: usable.memoryBytes,
+    open: () =>
+      PublishedState.open(
+        name,
+        usable,
+        { index, fetcher, store: here, take: (piece) => waiter.take(piece) },
+        (done, total) => host.messages.progress({ step: 'booted state', done, total, unit: 'items' }),
+        host.signal,
+      ),
+    unusable: fetchAhead,
+  };
+  // A command alone asks for what it needs.
+  if (!usable && !command) await fetchAhead();
   return {
     snapshot,
     tree,
     store,
+    ...(usable && { state: (await catalogue.store.has(usable.state)) ? localState(catalogue.store, usable) : fetched! }),
+    ...(!command && { why }),
     async close() {
       abort.abort();
       await ahead;
-      const { fetchedBytes } = fetcher.counts;
-      if (!command) host.messages.line(`${formatBytes(fetchedBytes)} of ${formatBytes(snapshot.contentBytes)} were fetched (packed)`);
+      await waiter.close();
+      const fetchedBytes = fetcher.counts.fetchedBytes + waiter.fetchedBytes;
+      const totalBytes = snapshot.contentBytes + (usable?.sizeBytes ?? 0);
+      if (!command) host.messages.line(`${formatBytes(fetchedBytes)} of ${formatBytes(totalBytes)} were fetched (packed)`);
       await cache.prune(host.clock, () => false, CACHE_BYTES, CACHE_IN_USE_MS);
     },
   };

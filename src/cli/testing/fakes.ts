@@ -216,6 +216,13 @@ export function testHost(
     },
     diagnoseKvm: async () => ({ works: false, findings: [{ what: 'a thing', works: false }], problem: 'it is broken', remedy: 'mend it' }),
     registryCredentials: async () => undefined,
+    pieceWaiter: () => ({
+      fetchedBytes: 0,
+      take() {
+        throw new Error('no page is asked for here');
+      },
+      close: async () => {},
+    }),
     pageDirectory: directory,
     recipeDirectory: fileURLToPath(new URL('../../../recipes', import.meta.url)),
     signal: abort.signal,

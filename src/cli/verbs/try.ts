@@ -73,9 +73,9 @@ async function kindOf(
 ): Promise<'userland' | 'local' | 'alone'> {
   const wanted = parseSnapshotName(name);
   const given = (options: readonly string[]) => options.find((option) => values[option] !== undefined);
-  const [fetching, own] = [given(['mirror', 'offline', 'strict', 'allow-older']), given(['cold', 'keep'])];
+  const [fetching, own] = [given(['mirror', 'offline', 'strict', 'allow-older']), given(['keep', 'cold'])];
   const other = fetching ?? given(['from']);
-  if (own !== undefined && other !== undefined)
+  if (own !== undefined && other !== undefined && !(own === 'cold' && other === 'from'))
     throw new VmError('usage', `--${own} is for a snapshot of this computer: leave --${other} out`);
   if (given(['from']) !== undefined) return 'alone';
   if (name === 'debian' && fetching !== undefined) return 'userland';

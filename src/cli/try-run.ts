@@ -1,0 +1,206 @@
+/** A machine that goes on from a booted state, or boots, to the root shell at its prompt: for a person or a command at this terminal. */
+import { randomBytes } from 'node:crypto';
+import { VmError } from '../base/errors.ts';
+import type { ByteSource } from '../machine/saved-state.ts';
+import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from '../snapshots/builder/root.ts';
+import { PromptGate } from '../snapshots/session/prompt-gate.ts';
+import { powerOffLine, promptLine } from '../snapshots/session/prompt-line.ts';
+import type { ChunkStore } from '../storage/chunk-store.ts';
+import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
+import type { Tree } from '../storage/tree.ts';
+import type { CompilerWatch } from './compiler-watch.ts';
+import { attach, type ConsoleEnd } from './console.ts';
+import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from './exit-codes.ts';
+import type { Host } from './host.ts';
+import type { MachineOptions, RunningMachine } from './machine.ts';
+import type { Registration } from './machines/registration.ts';
+import { printStats, type statsFormat } from './stats.ts';
+import { ESCAPE_HINT } from './usage/running.ts';
+
+export interface TryRunOptions {
+  readonly command: readonly string[] | undefined;
+  readonly memoryBytes: number | undefined;
+  readonly append: string | undefined;
+  readonly accelerator: string | undefined;
+  readonly stats: ReturnType<typeof statsFormat>;
+  readonly watch: CompilerWatch;
+}
+
+/** What is started: a snapshot's tree, or what a kept machine has left. */
+export interface TrySource {
+  readonly label: string;
+  readonly tree: () => Promise<Tree>;
+  /** The tree's contents. */
+  readonly store: ChunkStore;
+  readonly kernel: { readonly version: string; readonly read: () => Promise<Uint8Array> };
+  readonly state: TryState | undefined;
+  /** Why there is no booted state, where a person would ask. */
+  readonly why: string | undefined;
+  /** Keeps what the machine has left under a name; absent where that cannot be done. */
+  readonly keep?: (name: string, root: TreeFileSystem) => Promise<void>;
+}
+
+export interface TryState {
+  readonly memoryBytes: number;
+  readonly open: () => Promise<string | ByteSource>;
+  /** It could not be used. */
+  readonly unusable: () => Promise<void>;
+}
+
+/** What is wrong with a state, and not with the machine. */
+const UNUSABLE: readonly string[] = ['bad-state', 'bad-image', 'bad-digest', 'not-found'];
+
+/** Why a state cannot be what a person has asked for. */
+export function unfit(
+  state: { readonly memoryBytes: number },
+  { memoryBytes, append }: Pick<TryRunOptions, 'memoryBytes' | 'append'>,
+): string | undefined {
+  if (append !== undefined) return 'the booted state knows nothing of --append';
+  if (memoryBytes !== undefined && memoryBytes !== state.memoryBytes)
+    return `the booted state has ${state.memoryBytes / 2 ** 20} MiB of memory`;
+  return undefined;
+}
+
+export class TryRun {
+  readonly #host: Host;
+  readonly #source: TrySource;
+  readonly #options: TryRunOptions;
+  readonly #registered: Registration;
+  #machine: RunningMachine | undefined;
+  #root!: TreeFileSystem;
+  #gate!: PromptGate;
+  #atPrompt = false;
+  #status: number | undefined;
+  readonly #nonce = randomBytes(8).toString('hex');
+  readonly #ready: Promise<void>;
+  #setReady: () => void = () => {};
+
+  constructor(host: Host, source: TrySource, options: TryRunOptions, registered: Registration) {
+    this.#host = host;
+    this.#source = source;
+    this.#options = options;
+    this.#registered = registered;
+    this.#ready = new Promise((resolve) => (this.#setReady = resolve));
+  }
+
+  async run(): Promise<number> {
+    const { terminal, messages, signal } = this.#host;
+    const { command, stats } = this.#options;
+    const { label, kernel, why } = this.#source;
+    if (why !== undefined) messages.line(`${label} boots: ${why}`);
+    const resumed = await this.#start();
+    if (!command) messages.line(`${label}, Linux ${kernel.version}; exit leaves, ${ESCAPE_HINT}`);
+    if (!this.#atPrompt) messages.transient(resumed ? 'going on from the booted state…' : 'booting…');
+    const machine = this.#machine!;
+    const size = terminal.size();
+    if (resumed && size) machine.resize(size);
+    if (resumed || this.#atPrompt) this.#typeLine();
+    const end = await attach(terminal, machine, { endOfInput: 'eof', signal, ready: this.#ready });
+    messages.clear();
+    printStats(messages, machine.stats(), stats);
+    if (end.machine.kind === 'failed') throw end.machine.error;
+    const keep = this.#registered.keptAs;
+    if (keep !== undefined) await this.#keep(keep);
+    return this.#exit(end);
+  }
+
+  /** Whether it went on from the booted state. */
+  async #start(): Promise<boolean> {
+    const { state, label } = this.#source;
+    if (state) {
+      try {
+        await this.#startFrom(state);
+        return true;
+      } catch (error) {
+        if (!(error instanceof VmError) || !UNUSABLE.includes(error.code)) throw error;
+        await state.unusable();
+        this.#host.messages.line(`${label} boots: ${error.message}`);
+      }
+    }
+    await this.#startFrom(undefined);
+    return false;
+  }
+
+  async #startFrom(state: TryState | undefined): Promise<void> {
+    const { terminal, messages, log } = this.#host;
+    const { command, memoryBytes, append, accelerator = 'auto', watch } = this.#options;
+    const { kernel, store } = this.#source;
+    const size = terminal.size();
+    this.#root = new TreeFileSystem(await this.#source.tree(), store);
+    const person = terminal.inputIsTerminal && terminal.outputIsTerminal;
+    this.#gate = new PromptGate(
+      {
+        show: (data) => {
+          messages.clear();
+          terminal.write(data);
+        },
+        nonce: this.#nonce,
+        showBoot: person && !command,
+        onPrompt: () => {
+          this.#atPrompt = true;
+          if (this.#machine) this.#typeLine();
+        },
+        onBegin: () => {
+          messages.clear();
+          if (person && !state && !command) terminal.write(new TextEncoder().encode('\r\x1b[K'));
+          this.#setReady();
+        },
+        onEnd: (status) => {
+          this.#status = status;
+          // Without being kept nothing of it stays: there is nothing to shut down.
+          if (this.#registered.keptAs === undefined) this.#machine!.stop();
+          else void this.#machine!.input(new TextEncoder().encode(powerOffLine(this.#nonce)));
+        },
+      },
+      state ? 'prompt' : 'boot',
+    );
+    const machineOptions: MachineOptions = {
+      // A machine that goes on has its kernel: that of a file would be for a reset, which ends it.
+      ...(state ? { restore: { source: await state.open(), onlyAsked: true } } : { kernel: await kernel.read() }),
+      initrds: [],
+      commandLine: append === undefined ? BOOT_COMMAND_LINE : `${BOOT_COMMAND_LINE} ${append}`,
+      memoryBytes: state?.memoryBytes ?? memoryBytes ?? SYSTEM_MEMORY_BYTES,
+      accelerator,
+      ...(watch.observer && { compilerObserver: watch.observer }),
+      fileSystems: [{ tag: ROOT_TAG, backend: this.#root }],
+      console: 'virtio',
+      ...(size && { consoleSize: size }),
+      output: (data) => this.#gate.take(data),
+      noReboot: true,
+      log,
+    };
+    this.#machine = await this.#host.startMachine(machineOptions);
+    this.#registered.attach(this.#machine);
+  }
+
+  #typeLine(): void {
+    const { terminal, environment } = this.#host;
+    const { command } = this.#options;
+    const term = terminal.outputIsTerminal ? environment['TERM'] : undefined;
+    const line = promptLine({
+      nonce: this.#nonce,
+      ...(command && { command }),
+      ...(term !== undefined && { term }),
+      plain: !(terminal.inputIsTerminal && terminal.outputIsTerminal),
+    });
+    void this.#machine!.input(new TextEncoder().encode(line));
+  }
+
+  async #keep(name: string): Promise<void> {
+    await this.#source.keep!(name, this.#root);
+    this.#registered.wasKept();
+  }
+
+  #exit({ machine, by }: ConsoleEnd): number {
+    const { command } = this.#options;
+    if (by === 'closed') return EXIT_CLOSED;
+    if (this.#status !== undefined) return this.#status;
+    if (machine.kind === 'stopped') return command ? EXIT_OURS : EXIT_OK;
+    if (machine.kind === 'poweroff' && !command) return EXIT_OK;
+    const last = this.#gate.tail.trimEnd().split('\n').slice(-15).join('\n');
+    this.#host.messages.error(
+      `the machine ended (${machine.kind}) without telling how its ${command ? 'command' : 'shell'} ended; its last words:\n${last}`,
+    );
+    return command ? EXIT_OURS : EXIT_FAILURE;
+  }
+}
