@@ -14,7 +14,7 @@ import type { Files } from '../platform/files.ts';
 import type { Terminal } from '../platform/terminal.ts';
 import { DEBIAN_ARCHIVE_KEYS } from '../snapshots/debian/keys/archive-keys.ts';
 import type { RegistryCredentials } from '../snapshots/registry/authorization.ts';
-import { startMachine, type StartMachine } from './machine.ts';
+import type { StartMachine } from './machine.ts';
 import { Messages } from './messages.ts';
 import { PieceWaiter } from './piece-waiter.ts';
 import { nodeCredentials } from './node-credentials.ts';
@@ -79,7 +79,7 @@ export function nodeHost(signal: AbortSignal): Host {
     stateDirectory: xdgDirectory(env['XDG_STATE_HOME'], `${homedir()}/.local/state`),
     runtimeDirectory: () => openRuntimeDirectory(env),
     archiveKeys: DEBIAN_ARCHIVE_KEYS,
-    startMachine,
+    startMachine: async (options) => (await import('./machine.ts')).startMachine(options),
     diagnoseKvm: () => diagnoseKvm(),
     registryCredentials: nodeCredentials(files, env),
     pieceWaiter: (place) => new PieceWaiter({ place, directory: fetchedContents(cacheDirectory) }),
