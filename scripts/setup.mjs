@@ -31,6 +31,8 @@ const TEST_TOOLS = [
   { program: 'lzop', package: 'lzop', purpose: 'kernels in lzo' },
   { program: 'nginx', package: 'nginx-light', purpose: 'getting snapshots from a real web server' },
   { program: 'docker-registry', package: 'docker-registry', purpose: 'publishing to a container registry' },
+  { program: 'zsh', package: 'zsh', purpose: 'completion in zsh' },
+  { program: 'fish', package: 'fish', purpose: 'completion in fish' },
   { program: 'chromium', found: findChromium, package: 'chromium', purpose: 'the page in a browser' },
 ];
 

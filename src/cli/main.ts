@@ -13,11 +13,14 @@ const HELP = `Daybreak: try today's build of an operating system in a virtual ma
 Usage: daybreak VERB [options]
 
 Verbs:
-${VERB_NAMES.flatMap((name) => USAGES[name].summary.map(([call, does]) => `  ${call.padEnd(15)} ${does}\n`)).join('')}
+${VERB_NAMES.flatMap((name) => USAGES[name].summary.map(([call, does]) => `  ${call.padEnd(16)} ${does}\n`)).join('')}
 Exit status: 0 fine, 1 failure, 2 wrong usage, 125 our own failure in "try … -- COMMAND", 128 + N ended by signal N;
 else what the command in the machine ended with. NO_COLOR is honoured; downloads go to XDG_CACHE_HOME/daybreak,
 snapshots to XDG_DATA_HOME/daybreak.
 `;
+
+/** Not a verb: what shells' completion calls. */
+const COMPLETE = '__complete';
 
 declare const DAYBREAK_VERSION: string | undefined;
 
@@ -43,6 +46,7 @@ const VERBS: Readonly<Record<VerbName, () => Promise<Run>>> = {
   verify: async () => (await import('./verbs/verify.ts')).verifyVerb,
   serve: async () => (await import('./verbs/serve.ts')).serveVerb,
   doctor: async () => (await import('./verbs/doctor.ts')).doctorVerb,
+  completion: async () => (await import('./verbs/completion.ts')).completionVerb,
   help: async () => helpVerb,
   version: async () => versionVerb,
 };
@@ -52,6 +56,11 @@ export async function main(host: Host, args: readonly string[]): Promise<number>
   if (first === undefined) {
     print(host, HELP);
     return EXIT_USAGE;
+  }
+  if (first === COMPLETE) {
+    // A shell is in the middle of a line: whatever is wrong, it wants to hear nothing of it.
+    await (await import('./verbs/completion.ts')).printCompletion(host, rest).catch(() => {});
+    return EXIT_OK;
   }
   const verb = ({ '--help': 'help', '-h': 'help', '--version': 'version' } as const)[first] ?? first;
   try {

@@ -222,7 +222,7 @@ describe('try of a snapshot of this computer', () => {
       },
     };
     expect((await tried(stopped, 'debian', '--keep', 'work')).errors).toContain('kept as work');
-    await expect.poll(() => said).toBe('work has powered off; daybreak ps --all shows what is kept of it\n');
+    await expect.poll(() => said, { timeout: 30_000 }).toBe('work has powered off; daybreak ps --all shows what is kept of it\n');
     expect(await catalogue.keptNames()).toEqual(['work']);
   });
 

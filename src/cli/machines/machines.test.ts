@@ -28,7 +28,7 @@ async function boot(...args: string[]) {
   let machine: FakeMachine | undefined;
   const { host, errors } = testHost(directory, (started) => (machine = started));
   const ended = main(host, ['boot', '--kernel', kernel, ...args]).then((status) => ({ status, errors: errors.text }));
-  await Promise.race([ended, expect.poll(() => machine).toBeDefined()]);
+  await Promise.race([ended, expect.poll(() => machine, { timeout: 30_000 }).toBeDefined()]);
   return { ended, machine: machine! };
 }
 

@@ -12,6 +12,7 @@ export const SEARCH: Usage = {
   about: `The snapshots that are published at PLACE, or wherever something was pulled from before: of each name the newest day, its size, and
 whether it is on this computer. With WORDs, those that have all of them in their name, day, title or kernel.`,
   operands: ['anything'],
+  repeats: true,
   options: {
     from: { value: 'PLACE', words: 'place', about: 'look there: an address, oci://HOST/REPOSITORY or a directory' },
     trust: TRUST,
@@ -44,6 +45,7 @@ export const UPDATE: Usage = {
   about: `Brings the latest day of each NAME to this computer, or of all that were pulled before: only what has changed, as patches where these
 are smaller. The booted state comes along where that of the day before did.`,
   operands: ['snapshot'],
+  repeats: true,
   options: {
     'no-state': { about: 'leave booted states where they are' },
     json: { about: 'what each came to, as one line of JSON' },

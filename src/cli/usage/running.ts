@@ -37,7 +37,7 @@ so it does with --mirror, --offline, --strict and --allow-older. "daybreak build
   command: true,
   options: {
     cold: { about: 'boot, though there is a booted state' },
-    keep: { value: 'NAME', words: 'anything', about: 'keep what the machine writes under this name, and go on with it the next time' },
+    keep: { value: 'NAME', words: 'kept', about: 'keep what the machine writes under this name, and go on with it the next time' },
     name: { value: 'NAME', words: 'anything', about: 'what daybreak ps calls the machine (default: a name that is free)' },
     from: { value: 'PLACE', words: 'place', about: 'start a published snapshot: an address, oci://HOST/REPOSITORY or a directory' },
     trust: { value: 'DIGEST', words: 'anything', about: "the publisher's fingerprint; needed the first time" },
@@ -130,6 +130,7 @@ export const STOP: Usage = {
 shows, or the number of its process. A system that does not power off in time, or has nothing that listens to the button, is ended as
 by pulling the plug; what it had not written out is lost then.`,
   operands: ['running'],
+  repeats: true,
   options: {
     all: { about: 'every machine that runs' },
     timeout: { value: 'SECONDS', words: 'anything', about: `how long its system has to power off (default: ${STOP_SECONDS})` },
@@ -157,5 +158,6 @@ export const RM: Usage = {
   synopsis: ['NAME…'],
   about: `Removes machines that are kept. One that runs is not removed: stop it first. What only they needed is freed by daybreak prune.`,
   operands: ['kept'],
+  repeats: true,
   options: {},
 };

@@ -2,7 +2,7 @@
 import { PUBLISH, PULL, SEARCH, UPDATE, VERIFY } from './publishing.ts';
 import { BOOT, KEEP, PS, RM, STOP, TRY } from './running.ts';
 import { BUILD, DIFF, INFO, LIST, PRUNE } from './snapshots.ts';
-import { DOCTOR, HELP_VERB, SERVE, VERSION } from './tools.ts';
+import { COMPLETION, DOCTOR, HELP_VERB, SERVE, VERSION } from './tools.ts';
 import type { Usage } from './usage.ts';
 
 export const USAGES = {
@@ -24,6 +24,7 @@ export const USAGES = {
   verify: VERIFY,
   serve: SERVE,
   doctor: DOCTOR,
+  completion: COMPLETION,
   help: HELP_VERB,
   version: VERSION,
 } satisfies Record<string, Usage>;

@@ -21,6 +21,18 @@ Without KVM, machines run on Daybreak's own compiler, which needs nothing.`,
   options: { json: { about: 'for programs' } },
 };
 
+export const COMPLETION: Usage = {
+  summary: [['completion SHELL', 'make bash, zsh or fish complete verbs, options and names']],
+  synopsis: ['bash|zsh|fish'],
+  about: `Prints a script that makes the shell complete verbs, options, and the names of snapshots and machines:
+
+  bash   eval "$(daybreak completion bash)" in ~/.bashrc
+  zsh    eval "$(daybreak completion zsh)" behind compinit in ~/.zshrc
+  fish   daybreak completion fish > ~/.config/fish/completions/daybreak.fish`,
+  operands: [['bash', 'zsh', 'fish']],
+  options: {},
+};
+
 export const HELP_VERB: Usage = {
   summary: [['help VERB', 'more about a verb']],
   synopsis: ['[VERB]'],

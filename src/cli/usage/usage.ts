@@ -39,8 +39,10 @@ export interface Usage {
   /** What stands behind the verb's name: a line each. */
   readonly synopsis: readonly string[];
   readonly about: string;
-  /** What its words can be; the last one stands for all that follow. */
+  /** What its words can be. */
   readonly operands: readonly Words[];
+  /** The last one stands for all that follow. */
+  readonly repeats?: true;
   /** It takes a command behind `--`. */
   readonly command?: true;
   readonly options: Readonly<Record<string, OptionUsage>>;
