@@ -210,6 +210,20 @@ describe('try of a snapshot of this computer', () => {
     expect(await catalogue.keptNames()).toEqual(['debian']);
   });
 
+  test('stop does not wait for a guest that does not listen, when nothing of it stays', async () => {
+    await add('2026-11-01', 'a state');
+    let said = '';
+    const deaf: Guest = {
+      run: () => {
+        const { host, errors } = testHost(directory);
+        void main(host, ['stop', 'debian', '--timeout', '600']).then(() => (said = errors.text));
+        return undefined;
+      },
+    };
+    expect((await tried(deaf, 'debian')).status).toBe(0);
+    await expect.poll(() => said, { timeout: 30_000 }).toContain('its system does not listen to the power button');
+  });
+
   test('stop of a kept machine waits until it is kept', async () => {
     await add('2026-11-01', 'a state');
     let said = '';

@@ -95,7 +95,7 @@ describe('stop', () => {
   test('pulls the plug when the guest does not power off in time, or does not listen at all', async () => {
     const deaf = await boot();
     expect((await run('stop', 'boot', '--timeout', '1')).errors).toContain(
-      'boot is ended, as by pulling the plug: its system did not listen to the power button within 1 s',
+      'boot is ended, as by pulling the plug: its system does not listen to the power button',
     );
     expect(deaf.machine.pressed).toBeGreaterThan(1);
     const stubborn = await boot();

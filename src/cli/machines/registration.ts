@@ -13,6 +13,8 @@ import { MachineRegistry, type Claim } from './registry.ts';
 const PRESS_AGAIN_MS = 500;
 /** One that listens may have lost it, because what acts on it was not there yet. */
 const PRESS_LISTENING_AGAIN_MS = 5000;
+/** Of a machine that is thrown away nothing is lost: whether its guest may still begin to listen is not waited for. */
+const THROW_AWAY_MS = 2000;
 
 export interface Registering {
   readonly verb: MachineFacts['verb'];
@@ -180,10 +182,12 @@ export class Registration {
     const { messages } = this.#host;
     messages.line(timeoutMs === 0 ? 'daybreak stop ends the machine' : 'daybreak stop asks the guest to power off');
     const over = machine.ended.then(() => true);
-    const deadline = performance.now() + timeoutMs;
+    const began = performance.now();
+    const throwAway = this.#what.verb === 'try' && !this.#kept;
     let told: boolean | undefined;
     for (;;) {
-      const left = deadline - performance.now();
+      const patienceMs = throwAway && !told ? Math.min(timeoutMs, THROW_AWAY_MS) : timeoutMs;
+      const left = began + patienceMs - performance.now();
       if (left <= 0) break;
       const listens = await machine.pressPowerButton();
       if (told === undefined || (listens && !told)) answer({ kind: 'pressed', listens: (told = listens) });

@@ -128,7 +128,7 @@ export const STOP: Usage = {
   synopsis: ['NAME… [options]', '--all [options]'],
   about: `Presses the machine's power button, so that its system shuts down in its own way, and tells how it ended. NAME is what daybreak ps
 shows, or the number of its process. A system that does not power off in time, or has nothing that listens to the button, is ended as
-by pulling the plug; what it had not written out is lost then.`,
+by pulling the plug; what it had not written out is lost then. One that is thrown away anyway and does not listen is not waited for.`,
   operands: ['running'],
   repeats: true,
   options: {

@@ -20,7 +20,7 @@ export async function infoVerb(host: Host, { values, positionals }: ParsedArgume
   const published = from === undefined ? undefined : await openPublished(host, positionals[0]!, from, fingerprint);
   const snapshot = published?.snapshot ?? (await catalogue.find(parseSnapshotName(positionals[0]!)));
   const missing = published && (await missingOf(published));
-  const booted = published ? undefined : await catalogue.booted(snapshot);
+  const booted = published ? published.manifest.state : await catalogue.booted(snapshot);
   host.messages.clear();
   if (values['json']) print(`${JSON.stringify({ ...snapshot, ...(booted && { booted }), ...(missing && { from, ...missing }) })}\n`);
   else if (values['lock']) print(printLock(snapshot.lock));
@@ -37,19 +37,18 @@ export async function infoVerb(host: Host, { values, positionals }: ParsedArgume
         ['kernel', `Linux ${kernel.version}`],
         ...(lock.base ? [['base', `${lock.base.name}, tree ${lock.base.tree.slice(0, 12)}`]] : []),
         ...lock.suites.map((suite) => ['suite', `${suite.name} of ${dateOf(suite.dateMs)}`]),
+        [
+          'booted state',
+          booted
+            ? `${formatBytes(booted.sizeBytes)}, of a machine with ${booted.memoryBytes / 2 ** 20} MiB`
+            : 'none: daybreak try boots it',
+        ],
         ...(missing
           ? [
               ['published at', from!],
               ['missing here', `${formatBytes(missing.missingBytes)} in ${missing.missingContents} contents, before they are packed`],
             ]
-          : [
-              [
-                'booted state',
-                booted
-                  ? `${formatBytes(booted.sizeBytes)}, of a machine with ${booted.memoryBytes / 2 ** 20} MiB`
-                  : 'none: daybreak try boots it',
-              ],
-            ]),
+          : []),
         ...(probes.length === 0 ? [['probes', 'none: it was not booted']] : probes.map((probe) => ['passed', probe])),
       ]),
     );

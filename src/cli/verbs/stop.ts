@@ -72,7 +72,7 @@ function told(name: string, { how, forced, kept }: Extract<Answer, { kind: 'ende
   if (!forced) return how === 'poweroff' ? `${name} has powered off${keeping}` : `${name} has ended (${how})${keeping}`;
   if (timeoutMs === 0) return `${name} is ended, as by pulling the plug${keeping}`;
   const seconds = Math.round(timeoutMs / 1000);
-  const why = listens ? `it did not power off within ${seconds} s` : `its system did not listen to the power button within ${seconds} s`;
+  const why = listens ? `it did not power off within ${seconds} s` : 'its system does not listen to the power button';
   return `${name} is ended, as by pulling the plug: ${why}${keeping}`;
 }
 
