@@ -13,7 +13,7 @@ import type { Random } from '../platform/random.ts';
 import type { TerminalSize } from '../platform/terminal.ts';
 import { interpreter, jit } from '../x86/accelerator.ts';
 import type { CompilerObserver } from '../x86/compiler/observer.ts';
-import { createPc, type Pc, type RestoreOptions } from './pc.ts';
+import { createPc, type Pc, type PcOptions, type RestoreOptions } from './pc.ts';
 
 /** What a host gives to a machine. */
 export interface ConsolePcHost {
@@ -50,6 +50,7 @@ export interface ConsolePcOptions {
   readonly compilerObserver?: CompilerObserver;
   readonly disks?: readonly BlockBackend[];
   readonly fileSystems?: readonly SharedFileSystem[];
+  readonly network?: PcOptions['network'];
   /** `virtio`: hvc0, with size and control port. `serial`: the 16550 at 0x3f8. */
   readonly console: 'virtio' | 'serial';
   /** Initial size of a virtio console. */
@@ -119,6 +120,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
     serial: { write: (data) => virtio || options.output(data), room: () => more() },
     disks: options.disks ?? [],
     fileSystems: options.fileSystems ?? [],
+    ...(options.network && { network: options.network }),
     ...(virtio && {
       console: {
         port: { write: options.output, room: () => more() },

@@ -25,6 +25,7 @@ import { KeptFiles } from '../devices/virtio/fs/kept-files.ts';
 import { VirtioFs } from '../devices/virtio/fs/virtio-fs.ts';
 import { VirtioConsole, type ConsolePort } from '../devices/virtio/console/virtio-console.ts';
 import { VirtioPci } from '../devices/virtio/pci-transport.ts';
+import { VirtioNet } from '../devices/virtio/net/virtio-net.ts';
 import { VirtioRng } from '../devices/virtio/rng/virtio-rng.ts';
 import type { VirtioDevice } from '../devices/virtio/virtio-device.ts';
 import type { BoardDescription } from '../firmware/acpi/description.ts';
@@ -34,7 +35,7 @@ import { GENERATION_ID } from '../firmware/memory-map.ts';
 import { loadKernel } from '../firmware/load-kernel.ts';
 import { VmError } from '../base/errors.ts';
 import { silent, type Log } from '../base/log.ts';
-import type { BlockBackend, CharBackend, EntropyBackend, SharedFileSystem } from '../machine/backends.ts';
+import type { BlockBackend, CharBackend, EntropyBackend, NetBackend, SharedFileSystem } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
 import { resetDevice, restoreDevice, type Device } from '../machine/device.ts';
 import { pulse } from '../machine/irq.ts';
@@ -117,6 +118,11 @@ export interface PcOptions {
   readonly serial: CharBackend;
   readonly disks?: readonly BlockBackend[];
   readonly fileSystems?: readonly SharedFileSystem[];
+  /**
+   * A network card. Its address is the host's to give: a restored machine has another one than that which was saved, unless it is the
+   * very machine. The guest's driver learns of that when it is bound anew.
+   */
+  readonly network?: { readonly backend: NetBackend; readonly mac: Uint8Array };
   /** A virtio console: hvc0. */
   readonly console?: { readonly port: ConsolePort; readonly cols: number; readonly rows: number };
   /** Named virtio serial ports. */
@@ -145,6 +151,8 @@ export interface Pc {
   readonly serial: Uart16550;
   readonly console: VirtioConsole | undefined;
   readonly ports: VirtioConsole | undefined;
+  /** Takes frames for the guest, as inputs of the machine. */
+  readonly network: VirtioNet | undefined;
   readonly power: AcpiPm;
   readonly keyboard: I8042;
 }
@@ -242,6 +250,7 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   const nowNs = (): number => clock.epochMs * 1e6 + clock.now();
   const fileSystems = options.fileSystems ?? [];
   for (const { tag, backend } of fileSystems) plug(new VirtioFs(backend, machine, { tag, nowNs, log }));
+  const network = options.network && plug(new VirtioNet(options.network.backend, { mac: options.network.mac }));
   plug(new VirtioBalloon(memory));
 
   const devices: Device[] = [
@@ -346,5 +355,5 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   };
 
   await (options.restore ? restore(options.restore) : boot());
-  return { machine, vcpu, serial, console: hvc, ports, power, keyboard, save };
+  return { machine, vcpu, serial, console: hvc, ports, network, power, keyboard, save };
 }

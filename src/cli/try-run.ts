@@ -70,6 +70,7 @@ export class TryRun {
   #root!: TreeFileSystem;
   #gate!: PromptGate;
   #atPrompt = false;
+  #resumed = false;
   #status: number | undefined;
   readonly #nonce = randomBytes(8).toString('hex');
   readonly #ready: Promise<void>;
@@ -94,6 +95,7 @@ export class TryRun {
     const machine = this.#machine!;
     const size = terminal.size();
     if (resumed && size) machine.resize(size);
+    this.#resumed = resumed;
     if (resumed || this.#atPrompt) this.#typeLine();
     const end = await attach(terminal, machine, { endOfInput: 'eof', signal, ready: this.#ready });
     messages.clear();
@@ -182,6 +184,7 @@ export class TryRun {
       ...(command && { command }),
       ...(term !== undefined && { term }),
       plain: !(terminal.inputIsTerminal && terminal.outputIsTerminal),
+      resumed: this.#resumed,
     });
     void this.#machine!.input(new TextEncoder().encode(line));
   }

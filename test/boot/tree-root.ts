@@ -108,7 +108,7 @@ export async function startStateMachine(request: MachineRequest): Promise<BuildM
   };
 }
 
-async function pcHost(): Promise<ConsolePcHost> {
+export async function pcHost(): Promise<ConsolePcHost> {
   const compiled = async (name: string) => new WebAssembly.Module(await readFile(new URL(`../../dist/${name}`, import.meta.url)));
   return {
     pace: new NodePace(),

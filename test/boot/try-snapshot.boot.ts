@@ -93,6 +93,13 @@ test('a snapshot goes on from its booted state, boots, and is kept', { timeout: 
   expect(Math.abs(Number(seconds) - Date.now() / 1000)).toBeLessThan(300);
   expect(said).toBe('TYPED');
 
+  // Each that goes on is another machine, and one that is kept stays the same.
+  const identity = async (...args: string[]) => (await daybreakTry(['small', ...args, '--', 'cat', '/etc/machine-id'])).output;
+  const identities = [await identity(), await identity(), await identity('--keep', 'other'), await identity('--keep', 'other')];
+  for (const one of identities) expect(one).toMatch(/^[0-9a-f]{32}\n$/);
+  expect(new Set(identities.slice(0, 3)).size).toBe(3);
+  expect(identities[3]).toBe(identities[2]);
+
   const shell = await daybreakTry(['small', '--keep', 'work'], 'ls /root; echo mine > /root/mine\nexit 3\n');
   expect(shell.status, shell.errors).toBe(3);
   expect(shell.output).not.toContain('gone\n');

@@ -15,7 +15,7 @@ import type { BuildHost, BuildMachine, MachineRequest } from './host.ts';
 import { PromptMachine, within } from './prompt.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
 
-/** What people may start with: a shell, a command. */
+/** What people may start with: a shell at a terminal, a command that a program runs. */
 const STARTS = [undefined, ['true']] as const;
 /** Behind the prompt a machine does some more, and then waits. */
 const SETTLE_MS = 1000;
@@ -79,7 +79,12 @@ async function goOn(
   });
   try {
     machine.resize({ columns: 80, rows: 24 });
-    const line = promptLine({ nonce: NONCE, ...(command && { command }), term: 'xterm-256color', plain: false });
+    const line = promptLine({
+      nonce: NONCE,
+      ...(command ? { command } : { term: 'xterm-256color' }),
+      plain: command !== undefined,
+      resumed: true,
+    });
     void machine.input(new TextEncoder().encode(line));
     await within(host, machine, tail, 'going on from its booted state, it did not answer', command ? end : begin);
     if (!command) await host.clock.sleep(SETTLE_MS, host.signal);

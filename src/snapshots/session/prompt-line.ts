@@ -8,18 +8,27 @@ export interface PromptLine {
   readonly term?: string;
   /** No person at the console: no echo, and lines end with LF alone. */
   readonly plain: boolean;
+  /** The machine goes on from a state, and others do so too: it gets an identity of its own. */
+  readonly resumed: boolean;
 }
+
+/** Binds network cards anew, since Linux's driver asks a card for its address only then; udev and the network's service do the rest. For any POSIX shell. */
+export const NEW_NETWORK_ADDRESS =
+  'for x in /sys/bus/virtio/drivers/virtio_net/virtio*; do [ -e "$x" ] && for d in unbind bind; do echo "${x##*/}" >"${x%/*}/$d"; done; done';
+/** For bash, which runs no program for it. A system that has none yet makes its own. */
+const NEW_MACHINE_ID = '[ -s /etc/machine-id ] && read -r x </proc/sys/kernel/random/uuid && echo "${x//-/}" >/etc/machine-id';
 
 /** Lines that may still be in the way of the one that powers off. */
 const LINES_MAX = 99_999;
 
 /**
  * What is typed at the prompt of a root shell (bash) of a machine that has just come here: sets the guest's clock by its real-time
- * clock, since it may have stood still, and lets the shell or the command say how it ended. Then the guest waits to be ended, or for
+ * clock, since it may have stood still, gives it its identity, and lets the shell or the command say how it ended. Then the guest waits to be ended, or for
  * `powerOffLine`: whether what it has written is wanted need not be known before.
  */
-export function promptLine({ nonce, command, term, plain }: PromptLine): string {
-  const set = ['date -us @$(cat /sys/class/rtc/rtc0/since_epoch) >/dev/null 2>&1'];
+export function promptLine({ nonce, command, term, plain, resumed }: PromptLine): string {
+  const set = ['date -us @$(</sys/class/rtc/rtc0/since_epoch) >/dev/null 2>&1'];
+  if (resumed) set.push(NEW_MACHINE_ID, NEW_NETWORK_ADDRESS, 'unset x d');
   if (term !== undefined && /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/.test(term)) set.push(`export TERM=${term}`);
   if (plain) set.push('stty -echo -opost');
   const begin = `printf '\\035${nonce}'`;

@@ -1,4 +1,7 @@
 import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { PromptGate } from './prompt-gate.ts';
 import { powerOffLine, promptLine } from './prompt-line.ts';
@@ -73,7 +76,7 @@ function bash(line: string): string {
 }
 
 describe('the line', () => {
-  const line = { nonce: 'abc', plain: false };
+  const line = { nonce: 'abc', plain: false, resumed: false };
 
   test('gives a command its words as they are, and tells how it ended', () => {
     const words = ['a b', "it's", '$(x) `y` \\ "z"', '\t\x03\n', 'ü€', '', '-n', '!!'];
@@ -93,6 +96,37 @@ describe('the line', () => {
     const rest = 'left over\nsystemctl reboot\noff-ab\n';
     expect(bash(`${promptLine(line)}exit 7\n${rest}`)).toBe('\x1dabc\x1eabc 7\nsystemctl poweroff\n');
     expect(bash(`${promptLine({ ...line, command: ['false'] })}${rest}`)).toBe('\x1dabc\x1eabc 1\nsystemctl poweroff\n');
+  });
+
+  test('gives a machine that goes on a machine-id of its own, and its network cards a new start, before anything else runs', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'daybreak-prompt-'));
+    try {
+      const there = (path: string) => join(directory, path);
+      mkdirSync(there('sys/bus/virtio/drivers/virtio_net/virtio3'), { recursive: true });
+      mkdirSync(there('etc'));
+      // Never those of the computer that runs the test.
+      const typed = promptLine({ ...line, resumed: true }).replaceAll(/ (-s )?("?)\/(etc|sys\/bus)\//g, ` $1$2${directory}/$3/`);
+      const local = typed.replaceAll('>/etc/', `>${directory}/etc/`).replace(/date -us [^;]*;/, '');
+      expect(local).not.toMatch(/[ >]\/(etc|sys)\//);
+      const run = () => bash(`${local}echo "[$x$d]"; exit 0\n`);
+      const before = 'a'.repeat(32);
+      writeFileSync(there('etc/machine-id'), `${before}\n`);
+      expect(run()).toContain('\x1dabc[]\n');
+      const ids = [readFileSync(there('etc/machine-id'), 'utf8')];
+      run();
+      ids.push(readFileSync(there('etc/machine-id'), 'utf8'));
+      for (const id of ids) expect(id).toMatch(/^[0-9a-f]{32}\n$/);
+      expect(new Set([before, ...ids]).size).toBe(3);
+      for (const file of ['unbind', 'bind'])
+        expect(readFileSync(there(`sys/bus/virtio/drivers/virtio_net/${file}`), 'utf8')).toBe('virtio3\n');
+      // A system that has none makes one itself.
+      writeFileSync(there('etc/machine-id'), '');
+      run();
+      expect(readFileSync(there('etc/machine-id'), 'utf8')).toBe('');
+      expect(promptLine(line)).not.toContain('machine-id');
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
   });
 
   test('takes no terminal type that is none', () => {
