@@ -47,10 +47,8 @@ async function buildHandlers(bundle) {
       contents: `
         import { writeFileSync } from 'node:fs';
         import { buildInterpreter } from './src/x86/interpreter/build.ts';
-        import { Fusion } from './src/x86/interpreter/fusion.ts';
         import { Variants } from './src/x86/interpreter/variants.ts';
-        const variants = new Variants();
-        writeFileSync(process.argv[2], buildInterpreter(variants, new Fusion(variants)));`,
+        writeFileSync(process.argv[2], buildInterpreter(new Variants()));`,
       resolveDir: root,
     },
     outfile: script,

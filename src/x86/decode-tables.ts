@@ -1,11 +1,10 @@
 /**
  * The decoder's tables in linear memory (runtime/layout.ts has their shape), made of the rows: how opcodes are read, which
- * handler a shape has, and which two handlers make a pair.
+ * handler a shape has.
  */
 import { assert } from '../base/errors.ts';
 import type { Encoding, Operand } from './isa/encoding.ts';
 import { ENCODINGS } from './isa/table.ts';
-import type { Fusion } from './interpreter/fusion.ts';
 import { mayAddressMemory, type Variants } from './interpreter/variants.ts';
 import * as L from './runtime/layout.ts';
 import type { State } from './state.ts';
@@ -119,9 +118,9 @@ function writeCandidate(state: State, at: number, encoding: Encoding, handlers: 
 }
 
 /** Writes all tables for the instructions of a set of features. */
-export function writeDecodeTables(state: State, features: ReadonlySet<string>, variants: Variants, fusion: Fusion): void {
+export function writeDecodeTables(state: State, features: ReadonlySet<string>, variants: Variants): void {
   const { numbers, shapes } = variants;
-  assert(L.DECODE_HANDLERS + numbers.byteLength <= L.DECODE_PAIRS, 'room for the handlers of all shapes');
+  assert(numbers.length <= L.DECODE_SHAPES, 'room for the handlers of all shapes');
   new Uint8Array(state.view.buffer).set(new Uint8Array(numbers.buffer), L.DECODE_HANDLERS);
 
   const lists = new Map<number, Encoding[]>();
@@ -147,15 +146,4 @@ export function writeDecodeTables(state: State, features: ReadonlySet<string>, v
       writeCandidate(state, at, encoding, L.DECODE_HANDLERS + encoding.number * shapes * 2);
     }
   }
-
-  fusion.groups.forEach(({ firsts, seconds, base }, group) => {
-    assert(firsts.length < 256 && seconds.length < 256, 'pairs are found by numbers of one byte');
-    state.setU32(L.PAIR_GROUPS + group * 8, base);
-    state.setU32(L.PAIR_GROUPS + group * 8 + 4, seconds.length);
-    firsts.forEach((handler, n) => state.setU8(L.DECODE_PAIRS + handler * 4 + group, n + 1));
-    seconds.forEach((handler, n) => {
-      state.setU8(L.DECODE_PAIRS + handler * 4 + 2, n + 1);
-      state.setU8(L.DECODE_PAIRS + handler * 4 + 3, group);
-    });
-  });
 }

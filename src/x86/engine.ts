@@ -8,7 +8,6 @@ import type { VCpuCounts } from '../machine/vcpu.ts';
 import { Compiler, type CompilerOptions } from './compiler/compiler.ts';
 import { writeDecodeTables } from './decode-tables.ts';
 import { buildInterpreter } from './interpreter/build.ts';
-import { Fusion } from './interpreter/fusion.ts';
 import { Variants } from './interpreter/variants.ts';
 import type { Variant } from './ops.ts';
 import * as L from './runtime/layout.ts';
@@ -67,7 +66,6 @@ export class Engine {
   readonly state: State;
   readonly runtime: Runtime;
   readonly variants = new Variants();
-  readonly fusion = new Fusion(this.variants);
   /** Compiles hot code; absent: everything is interpreted. */
   readonly compiler: Compiler | undefined;
   readonly #enter: (record: number) => number;
@@ -85,7 +83,7 @@ export class Engine {
     const imports = { host: { mmioRead: host.mmioRead, mmioWrite: host.mmioWrite, bringPage }, env: { memory: memory.wasm, abort() {} } };
     const runtime = new WebAssembly.Instance(modules.runtime, imports);
     this.runtime = runtime.exports as unknown as Runtime;
-    const handlers = modules.handlers ?? new WebAssembly.Module(buildInterpreter(this.variants, this.fusion));
+    const handlers = modules.handlers ?? new WebAssembly.Module(buildInterpreter(this.variants));
     const interpreter = new WebAssembly.Instance(handlers, {
       host: { memory: memory.wasm },
       runtime: runtime.exports,
@@ -94,7 +92,7 @@ export class Engine {
     this.#enterCrossing = interpreter.exports['enterCrossing'] as (record: number) => number;
     this.#find = interpreter.exports['find'] as (va: bigint) => number;
     const { state } = this;
-    writeDecodeTables(state, features, this.variants, this.fusion);
+    writeDecodeTables(state, features, this.variants);
     const [low, high] = memory.ranges.map(({ size }) => BigInt(size));
     const placeRam = (absent: boolean): void => {
       const [seen, hidden] = absent ? [L.ABSENT_LOW, L.RAM_LOW] : [L.RAM_LOW, L.ABSENT_LOW];
@@ -148,7 +146,7 @@ export class Engine {
 
   readonly #variantAt = (record: number): Variant | undefined => {
     const handler = this.#interpretedBy(record);
-    return this.variants.all[handler - L.H_FIRST] ?? this.fusion.pair(handler)?.first;
+    return this.variants.all[handler - L.H_FIRST];
   };
 
   /** The variant whose handler a record names. */
@@ -231,10 +229,6 @@ export class Engine {
     for (let n = 0; n < count; n++, at += L.RECORD_BYTES) if (this.state.u16(at) === L.H_END) return;
     if (this.state.u16(at) === L.H_END) return;
     this.#replace(at, L.H_STOP);
-    // A pair must not run past it.
-    const before = at - L.RECORD_BYTES;
-    const pair = count > 0 ? this.fusion.pair(this.#interpretedBy(before)) : undefined;
-    if (pair) this.#replace(before, this.variants.numberOf(pair.first));
   }
 
   #replace(record: number, handler: number): void {

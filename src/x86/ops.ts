@@ -43,16 +43,6 @@ export interface Variant {
   readonly rep: 'none' | 'rep' | 'repne';
 }
 
-/**
- * What is known of the flags while code is built: the values last set, and the comparison that set them. Shared by
- * instructions that are built one after the other.
- */
-export interface FlagFacts {
-  result?: Node | undefined;
-  aux?: Node | undefined;
-  compare?: { readonly a: Node; readonly b: Node; readonly bits: number } | undefined;
-}
-
 /** The functions of the runtime and of the module itself that generated code calls. */
 export interface Callees {
   [name: string]: FunctionRef;
@@ -66,13 +56,11 @@ export abstract class Ops {
   /** Operand size in bits. */
   readonly size: number;
   readonly long: boolean;
-  readonly facts: FlagFacts;
   readonly #hosts = new Map<number, { host: Variable; written: boolean }>();
   #linear: Node | undefined;
 
-  constructor(b: FunctionBuilder, variant: Variant, callees: Callees, facts: FlagFacts = {}) {
+  constructor(b: FunctionBuilder, variant: Variant, callees: Callees) {
     this.b = b;
-    this.facts = facts;
     this.variant = variant;
     this.encoding = variant.encoding;
     this.callees = callees;
@@ -385,7 +373,6 @@ export abstract class Ops {
   /** Flags of difference = a - b (- borrow): `borrowOut` (i32) defaults to a < b. */
   flagsSub(a: Node, b: Node, difference: Node, borrowOut?: Node, bits = this.size): void {
     this.setFlags(difference, this.auxOfDifference(a, b, difference, borrowOut ?? this.below(a, b), bits), bits);
-    if (!borrowOut && this.b.straight) this.facts.compare = { a, b, bits };
   }
 
   /** Flags of result = a + 1 or a - 1 with CF (i32) as it was. */
@@ -447,22 +434,9 @@ export abstract class Ops {
     return number & 1 ? b.op('i32.eqz', test) : test;
   }
 
-  /** A condition after a comparison, straight from what was compared. */
-  protected compared(number: number): Node | undefined {
-    const { compare } = this.facts;
-    return compare && this.comparison(number, compare.a, compare.b, compare.bits);
-  }
-
-  /** An even condition of the difference a - b; undefined for those that ask for more than the order of the two. */
-  protected comparison(number: number, a: Node, b: Node, bits: number): Node | undefined {
-    switch (number) {
-      case 2: return this.below(a, b);
-      case 4: return this.eq(a, b);
-      case 6: return this.b.op('i64.le_u', a, b);
-      case 12: return this.less(this.signed(a, bits), this.signed(b, bits));
-      case 14: return this.b.op('i64.le_s', this.signed(a, bits), this.signed(b, bits));
-      default: return undefined;
-    } // prettier-ignore
+  /** An even condition straight from what was compared, where the back end knows that. */
+  protected compared(_number: number): Node | undefined {
+    return undefined;
   }
 
   #condition(number: number): Node {

@@ -13,7 +13,6 @@ import { nodeStateCodec } from '../../src/node/state-codec.ts';
 import { seededRandom } from '../../src/machine/testing/random.ts';
 import { interpreter } from '../../src/x86/accelerator.ts';
 import { buildInterpreter } from '../../src/x86/interpreter/build.ts';
-import { Fusion } from '../../src/x86/interpreter/fusion.ts';
 import { Variants } from '../../src/x86/interpreter/variants.ts';
 import { ACCELERATORS, INTERPRETER, type TestedAccelerator } from '../accelerators.ts';
 import { compileRuntime } from '../engine/runtime.ts';
@@ -272,7 +271,7 @@ test('a forged state is refused or makes a machine that runs, and never anything
   const random = seededRandom(11);
   const outcomes = { refused: 0, ran: 0 };
   const variants = new Variants();
-  const handlers = new WebAssembly.Module(buildInterpreter(variants, new Fusion(variants)));
+  const handlers = new WebAssembly.Module(buildInterpreter(variants));
   for (let round = 0; round < FORGERIES; round++) {
     const part = random(4);
     const state: SavedPc = structuredCloneOf(genuine);

@@ -424,13 +424,25 @@ export class StepOps extends Ops {
     return operation === L.LAZY_SUB ? this.wide(this.below(a, b)) : b;
   }
 
+  /** An even condition of the difference a - b; undefined for those that ask for more than the order of the two. */
+  #comparison(number: number, a: Node, b: Node, bits: number): Node | undefined {
+    switch (number) {
+      case 2: return this.below(a, b);
+      case 4: return this.eq(a, b);
+      case 6: return this.b.op('i64.le_u', a, b);
+      case 12: return this.less(this.signed(a, bits), this.signed(b, bits));
+      case 14: return this.b.op('i64.le_s', this.signed(a, bits), this.signed(b, bits));
+      default: return undefined;
+    } // prettier-ignore
+  }
+
   protected override compared(number: number): Node | undefined {
     if (number === 2) return this.narrow(this.carry());
     const { kind, a, b } = this.#known;
     if (kind === L.LAZY_MEMORY || kind === L.LAZY_PLAIN) return number === 4 ? this.isZero(this.flagResult()) : undefined;
     if (kind >= L.LAZY_SUB && kind < L.LAZY_INC) {
       const { bits } = this.#operation(kind);
-      const order = this.comparison(number, a, b, bits);
+      const order = this.#comparison(number, a, b, bits);
       if (order) return order;
     }
     // Nobody has corrected the result: zero and sign are its own.

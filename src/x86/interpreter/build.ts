@@ -1,11 +1,10 @@
 /** Generates the interpreter's module: every handler, and the table that records index. */
 import { UNIT_OFF } from '../faults.ts';
-import type { Semantics } from '../isa/row.ts';
 import type { Callees, Variant } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import { FunctionBuilder } from '../wasm/ir.ts';
 import { ModuleBuilder, type FunctionRef } from '../wasm/module.ts';
-import type { Fusion } from './fusion.ts';
+import { buildCore } from './core.ts';
 import { HandlerOps } from './handler-ops.ts';
 import { HANDLER, RUNTIME, defineSupport } from './support.ts';
 import type { Variants } from './variants.ts';
@@ -13,12 +12,12 @@ import type { Variants } from './variants.ts';
 const UNIT_BIT = { x87: 1, mmx: 2, sse: 4, avx: 8 } as const;
 
 /** The same bytes for the same table of instructions, so that they can be made beforehand. */
-export function buildInterpreter(variants: Variants, fusion: Fusion): Uint8Array<ArrayBuffer> {
+export function buildInterpreter(variants: Variants): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
   module.importMemory('host', 'memory', L.RAM / 65536, true);
   const runtime: Callees = {};
   for (const [name, signature] of Object.entries(RUNTIME)) runtime[name] = module.importFunction('runtime', name, signature);
-  const callees = defineSupport(module, runtime);
+  const { callees, ways } = defineSupport(module, runtime);
   const handlerType = module.type(HANDLER);
   const handlers: FunctionRef[] = [];
   const fixed: Record<number, string> = {
@@ -35,7 +34,11 @@ export function buildInterpreter(variants: Variants, fusion: Fusion): Uint8Array
   const leave = new FunctionBuilder(HANDLER);
   leave.returnCall(callees['exit']!, leave.params[0]!, leave.i32(L.EXIT_SYSTEM));
   module.define(system, leave.finish());
-  for (const variant of variants.all) {
+  const common = variants.all.slice(0, variants.common);
+  const core = module.declare(HANDLER, 'core');
+  module.define(core, buildCore(common, callees, handlerType, ways));
+  for (const _ of common) handlers.push(core);
+  for (const variant of variants.all.slice(variants.common)) {
     const { semantics, unit } = variant.encoding.row;
     if (typeof semantics === 'string') {
       handlers.push(system);
@@ -46,18 +49,6 @@ export function buildInterpreter(variants: Variants, fusion: Fusion): Uint8Array
     const o = new HandlerOps(b, variant, callees, handlerType, handlers.length);
     if (unit) o.if(b.op('i32.and', o.state32(L.FPU_TRAP), b.i32(UNIT_BIT[unit])), () => o.fault(UNIT_OFF, o.const(UNIT_BIT[unit])));
     semantics(o);
-    o.next();
-    module.define(ref, b.finish());
-    handlers.push(ref);
-  }
-  for (const { first, second } of fusion.all) {
-    const ref = module.declare(HANDLER, `${nameOf(first)} + ${nameOf(second)}`);
-    const b = new FunctionBuilder(HANDLER);
-    const a = new HandlerOps(b, first, callees, handlerType, handlers.length);
-    (first.encoding.row.semantics as Semantics)(a);
-    if (first.encoding.row.mnemonic === 'push') a.unlessStale();
-    const o = new HandlerOps(b, second, callees, handlerType, handlers.length, a);
-    (second.encoding.row.semantics as Semantics)(o);
     o.next();
     module.define(ref, b.finish());
     handlers.push(ref);

@@ -15,29 +15,24 @@ const FIELD: Readonly<Record<string, number>> = {
 }; // prettier-ignore
 
 export class HandlerOps extends Ops {
-  /** Address of the record. The handler's parameter is that of the first of a pair; the second's fields lie beyond. */
+  /** Address of the record. */
   readonly record: Node;
-  readonly #base: Node;
-  readonly #shift: number;
   readonly #handlerType: number;
   readonly #number: number;
   #ended = false;
 
   /**
    * @param number the handler's own
-   * @param before the handler of the instruction before, when this is the second of a pair
    */
-  constructor(b: FunctionBuilder, variant: Variant, callees: Callees, handlerType: number, number: number, before?: HandlerOps) {
-    super(b, variant, callees, before?.facts);
-    this.#base = b.params[0]!;
-    this.#shift = before ? L.RECORD_BYTES : 0;
-    this.record = before ? b.op('i32.add', this.#base, b.i32(L.RECORD_BYTES)) : this.#base;
+  constructor(b: FunctionBuilder, variant: Variant, callees: Callees, handlerType: number, number: number) {
+    super(b, variant, callees);
+    this.record = b.params[0]!;
     this.#handlerType = handlerType;
     this.#number = number;
   }
 
   #field(load: string, offset: number): Node {
-    return this.b.load(load, this.#base, offset + this.#shift);
+    return this.b.load(load, this.record, offset);
   }
 
   #field16(offset: number): Node {
@@ -149,21 +144,16 @@ export class HandlerOps extends Ops {
   }
 
   flagResult(): Node {
-    return this.facts.result ?? this.state64(L.FLAG_RES);
+    return this.state64(L.FLAG_RES);
   }
 
   flagAux(): Node {
-    return this.facts.aux ?? this.state32(L.FLAG_AUX);
+    return this.state32(L.FLAG_AUX);
   }
 
   setFlagState(result: Node, aux: Node): void {
     this.setState64(L.FLAG_RES, result);
     this.setState32(L.FLAG_AUX, aux);
-    // What is set under a condition is not known after it.
-    const known = this.b.straight;
-    this.facts.result = known ? result : undefined;
-    this.facts.aux = known ? aux : undefined;
-    this.facts.compare = undefined;
   }
 
   thisAddress(): Node {
@@ -205,7 +195,7 @@ export class HandlerOps extends Ops {
     const { b } = this;
     b.if(condition, () => this.jumpRelative());
     // For the compiler: what follows has been executed.
-    b.store('i32.store8', this.#base, b.i32(1), L.R_PASSED + this.#shift);
+    b.store('i32.store8', this.record, b.i32(1), L.R_PASSED);
   }
 
   jumpTo(linear: Node): void {
@@ -245,16 +235,7 @@ export class HandlerOps extends Ops {
   /** Goes on with the record after this one, unless the semantics ended otherwise. */
   next(): void {
     if (this.#ended) return;
-    this.#dispatch(this.b.op('i32.add', this.#base, this.b.i32(this.#shift + L.RECORD_BYTES)));
-  }
-
-  /** Between the two of a pair: when the first has overwritten the second, it must be found anew. */
-  unlessStale(): void {
-    const next = this.b.op('i32.add', this.#base, this.b.i32(L.RECORD_BYTES));
-    this.b.if(this.b.op('i32.eq', this.b.load('i32.load16_u', next), this.b.i32(L.H_STALE)), () => this.#dispatch(next));
-  }
-
-  #dispatch(record: Node): void {
-    this.b.returnCallIndirect(this.#handlerType, [record], this.b.load('i32.load16_u', record));
+    const next = this.b.op('i32.add', this.record, this.b.i32(L.RECORD_BYTES));
+    this.b.returnCallIndirect(this.#handlerType, [next], this.b.load('i32.load16_u', next));
   }
 }

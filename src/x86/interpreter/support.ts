@@ -92,7 +92,19 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
 export const { RUN_LIMIT } = L;
 
 /** Declares and defines the support functions; returns them by name. */
-export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees {
+/** What functions that go from record to record are built of. */
+export interface Ways {
+  /** Record of a linear address, or 0 when it is not decoded. Makes its page the current one. */
+  lookUp(b: FunctionBuilder, address: Node): Node;
+  /** Takes the way from `counted`, up to where records have been executed, to `target` off the budget; leaves when it is used up. */
+  charge(b: FunctionBuilder, target: Node, counted: Node): void;
+  /** Counts an arrival at a record that no compiled code begins at; leaves when it becomes hot. */
+  warm(b: FunctionBuilder, target: Node): void;
+  /** Number of the handler that interprets a record where compiled code begins. */
+  interpreter(b: FunctionBuilder, record: Node): Node;
+}
+
+export function defineSupport(module: ModuleBuilder, runtime: Callees): { callees: Callees; ways: Ways } {
   const handlerType = module.type(HANDLER);
   const callees: Callees = { ...runtime };
   const define = (name: string, signature: Signature, body: (b: FunctionBuilder) => void): FunctionRef => {
@@ -133,9 +145,8 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     b.returnCall(exit, record, b.i32(L.EXIT_FAULT));
   });
 
-  /** Record of a linear address, or 0 when it is not decoded. Makes its page the current one. */
   const lookUp = (b: FunctionBuilder, address: Node): Node => {
-    const record = b.variable('i32');
+    const record = b.variable('i32', b.i32(0));
     const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', address, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
     const entry = b.op('i32.add', load32(b, L.TLB_CODE), index);
     const page = b.op('i64.and', address, b.i64(-4096));
@@ -150,7 +161,9 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
 
   const noteOf = (b: FunctionBuilder, record: Node): Node => b.op('i32.shr_u', record, b.i32(3));
 
-  /** Counts an arrival at a record that no compiled code begins at; leaves when it becomes hot. */
+  const interpreter = (b: FunctionBuilder, record: Node): Node =>
+    b.op('i32.and', b.load('i32.load', noteOf(b, record), L.NOTES_BASE), b.i32(0xffff));
+
   const warm = (b: FunctionBuilder, target: Node): void => {
     const at = noteOf(b, target);
     const hot = load32(b, L.HOT);
@@ -171,7 +184,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
 
   const nothing = (): void => {};
 
-  /** Takes the way from `counted` to `target` off the budget; leaves, after `settle`, when it is used up. */
+  /** `settle` comes before leaving. */
   const charge = (b: FunctionBuilder, target: Node, counted: Node, settle = nothing): void => {
     const deadline = b.op('i32.add', load32(b, L.DEADLINE), b.op('i32.sub', target, counted));
     store32(b, L.DEADLINE, deadline);
@@ -212,6 +225,13 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     b.returnCall(callees['jumpTo']!, record, b.load('i64.load', zero(b), L.TRANSFER));
   });
 
+  /** Has a record know its target, if that is in the same page. */
+  const link = (b: FunctionBuilder, record: Node, target: Node, inPage: Node): void => {
+    // A crossing instruction outlives what it would be linked to.
+    const lasting = b.op('i32.ge_u', record, b.i32(L.ARENA));
+    b.if(b.op('i32.and', inPage, lasting), () => b.store('i32.store', record, target, L.R_LINK));
+  };
+
   /** A relative jump: by its link when its target is in this page and known, else by lookup. */
   define('jumpNear', HANDLER, (b) => {
     const [record] = b.params as [Node];
@@ -221,9 +241,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
       const address = b.op('i64.add', pageBase(b), distance);
       b.set(target, lookUp(b, address));
       b.if(b.op('i32.eqz', b.get(target)), () => b.returnCall(exitTo, record, address, b.i32(L.EXIT_LOOKUP)));
-      // A crossing instruction outlives what it would be linked to.
-      const lasting = b.op('i32.ge_u', record, b.i32(L.ARENA));
-      b.if(b.op('i32.and', b.op('i64.lt_u', distance, b.i64(4096)), lasting), () => b.store('i32.store', record, b.get(target), L.R_LINK));
+      link(b, record, b.get(target), b.op('i64.lt_u', distance, b.i64(4096)));
     });
     land(b, b.get(target), after(b, record));
   });
@@ -266,14 +284,9 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
   const interpret = define('interpret', HANDLER, (b) => {
     const [record] = b.params as [Node];
     settleFlags(b)();
-    const note = b.load('i32.load', noteOf(b, record), L.NOTES_BASE);
-    const handler = b.op(
-      'i32.select',
-      b.op('i32.and', note, b.i32(0xffff)),
-      b.load('i32.load16_u', record),
-      b.op('i32.lt_s', note, zero(b)),
-    );
-    b.returnCallIndirect(handlerType, [record], handler);
+    const handler = b.variable('i32', b.load('i32.load16_u', record));
+    b.if(b.op('i32.ge_u', b.get(handler), b.i32(L.H_COMPILED)), () => b.set(handler, interpreter(b, record)));
+    b.returnCallIndirect(handlerType, [record], b.get(handler));
   });
   module.exportFunction('interpret', interpret);
 
@@ -317,6 +330,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
       store32(b, L.EXIT_RECORD, record);
       b.return(b.i32(L.EXIT_LOOKUP));
     });
+    link(b, record, target, b.op('i32.lt_u', b.load('i32.load16_u', record, L.R_OFFSET), b.i32(4096)));
     land(b, target, record);
   });
 
@@ -336,5 +350,5 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): Callees 
     'find',
     define('find', { params: ['i64'], results: ['i32'] }, (b) => b.return(lookUp(b, b.params[0]!))),
   );
-  return callees;
+  return { callees, ways: { lookUp, charge, warm, interpreter } };
 }

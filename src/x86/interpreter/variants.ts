@@ -2,6 +2,7 @@
 import { ENCODINGS } from '../isa/table.ts';
 import type { Encoding } from '../isa/encoding.ts';
 import type { MemoryKind, Variant } from '../ops.ts';
+import { commonOf } from './common.ts';
 import { H_FIRST } from '../runtime/layout.ts';
 
 const SIZES = [16, 32, 64] as const;
@@ -48,9 +49,14 @@ export class Variants {
   /** Handler number by encoding and shape (`key`), 0 where there is none; `shapes` an encoding. */
   readonly numbers: Uint16Array;
   readonly shapes = PER_ENCODING;
+  /** The first so many of all are cases of one function. */
+  readonly common: number;
 
   constructor() {
-    this.all = ENCODINGS.flatMap(variantsOf);
+    const all = ENCODINGS.flatMap(variantsOf);
+    const common = commonOf(all);
+    this.common = common.length;
+    this.all = [...new Set([...common, ...all])];
     this.numbers = new Uint16Array(ENCODINGS.length * PER_ENCODING);
     this.all.forEach(({ encoding, operandSize, memory, rep, long }, i) => {
       this.numbers[key(encoding.number, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long)] = H_FIRST + i;

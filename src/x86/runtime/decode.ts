@@ -358,23 +358,12 @@ function rmOf(kind: u32, base: u32, memory: bool, modrm: u32, byte: u32, rex: u3
   } // prettier-ignore
 }
 
-/** Handler number of two instructions that one handler does together, or 0. */
-function pairOf(first: u32, second: u32): u32 {
-  const entry = L.DECODE_PAIRS + (second << 2);
-  const number: u32 = load<u8>(entry, 2);
-  if (!number) return 0;
-  const group: u32 = load<u8>(entry, 3);
-  const leader: u32 = load<u8>(L.DECODE_PAIRS + (first << 2) + group);
-  if (!leader) return 0;
-  const about = L.PAIR_GROUPS + (group << 3);
-  return load<u32>(about) + (leader - 1) * load<u32>(about, 4) + number - 1;
-}
-
 /** A record that is no instruction. */
 export function pseudo(record: u32, handler: u32, offset: u32): void {
   store<u16>(record, handler, L.R_HANDLER);
   store<u16>(record, offset, L.R_OFFSET);
   store<u8>(record, 0, L.R_LENGTH);
+  store<u32>(record, 0, L.R_LINK);
 }
 
 /** Whether the arena has room for a run. */
@@ -393,7 +382,6 @@ export function decodeRun(page: u32, host: u32, offset: u32, mode: u32): u32 {
   let record = first;
   let at = offset;
   let count: u32 = 0;
-  let before: u32 = 0;
   while (count < RUN_LIMIT && at < 4096) {
     if (count && load<u32>(page + (at << 2))) break;
     const length = decode(host + at, host + 4096, mode, at, record);
@@ -405,10 +393,6 @@ export function decodeRun(page: u32, host: u32, offset: u32, mode: u32): u32 {
       record += L.RECORD_BYTES;
       break;
     }
-    const handler: u32 = load<u16>(record, L.R_HANDLER);
-    const pair = pairOf(before, handler);
-    if (pair) store<u16>(record - L.RECORD_BYTES, pair, L.R_HANDLER);
-    before = handler;
     at += length;
     record += L.RECORD_BYTES;
     if (load<u32>(candidate, L.C_FLAGS) & L.CAN_END) break;

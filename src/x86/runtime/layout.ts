@@ -139,8 +139,6 @@ export const LAZY_B = 0x8a80; // u64
 export const HEAT_PERIOD = 0x8a88; // u32
 /** Instructions decoded so far. */
 export const COUNT_DECODED = 0x8a90; // u64
-/** First handler number and number of seconds of the two groups of pairs. */
-export const PAIR_GROUPS = 0x8aa0; // 4 * u32
 /** While some RAM is still to come from a saved state, RAM_LOW and RAM_HIGH are 0, and these have what they would be; else 0. */
 export const ABSENT_LOW = 0x8ac0; // u64
 export const ABSENT_HIGH = 0x8ac8; // u64
@@ -193,9 +191,8 @@ export const NOTES_END = 0xbebf000; // = NOTES_BASE + ARENA_END / 8
  */
 export const DECODE_INDEX = 0xbec6000; // 2 * 4 * 256 * 2 * u16
 export const DECODE_CANDIDATES = 0xbec8000; // 3072 * CANDIDATE_BYTES
-export const DECODE_HANDLERS = 0xbee0000; // 131072 * u16
-/** Four bytes by handler number, about the pairs that share a handler: see fusion.ts. */
-export const DECODE_PAIRS = 0xbf20000; // H_COMPILED * u32
+export const DECODE_HANDLERS = 0xbee0000; // DECODE_SHAPES * u16
+export const DECODE_SHAPES = 131072;
 
 /**
  * TLBs, of 1024 16-byte entries: sets, each of a read, a write and a code table. Two sets are the kernel's (with AC clear and set), and
@@ -310,7 +307,7 @@ export const R_RM = 10; // u16: of ModRM.rm, or of the base register
 export const R_INDEX = 12; // u16
 export const R_VVVV = 14; // u16
 export const R_DISP = 16; // i32
-export const R_LINK = 20; // i32: record of a branch's target in the same page, once known
+export const R_LINK = 20; // i32: record of the target in the same page, of a branch or an end, once known
 export const R_IMM = 24; // i64; of a branch: offset of the target from the page's base
 
 export const REC_ADDRESS_32 = 1;

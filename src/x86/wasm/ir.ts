@@ -241,6 +241,11 @@ export class FunctionBuilder {
     this.#lent = outer;
   }
 
+  /** A parameter as a variable. Values made of the parameter before it is set must be used before, too. */
+  parameter(n: number): Variable {
+    return { type: this.signature.params[n]!, local: n };
+  }
+
   get(variable: Variable): Node {
     return this.#add(GET, variable.type, NO_CODE, NO_ARGS, variable.local, undefined);
   }
