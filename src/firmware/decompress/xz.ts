@@ -1,6 +1,6 @@
 /** The .xz container with LZMA2 and the x86 filter. XZ file format 1.2. CRC-32 checks are verified, others skipped. */
 import { undoX86Branches } from './bcj-x86.ts';
-import { crc32 } from './crc32.ts';
+import { crc32 } from '../../base/crc32.ts';
 import { LzmaDecoder } from './lzma.ts';
 import { Malformed, Output, type OutputLimits } from './output.ts';
 

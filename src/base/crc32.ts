@@ -1,4 +1,4 @@
-/** CRC-32 of ISO 3309, as in xz, gzip and lzop; four bytes a step. */
+/** CRC-32 of ISO 3309, as in xz, gzip, lzop and partition tables; four bytes a step. */
 
 const SLICES = 4;
 
