@@ -2,7 +2,7 @@
 import { link, open, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { VmError } from '../base/errors.ts';
-import type { Appender, FileInfo, Files } from '../platform/files.ts';
+import type { Appender, FileInfo, Files, Hole } from '../platform/files.ts';
 
 const REMEDIES: Record<string, string> = {
   ENOSPC: 'the disk is full: free some space, or point XDG_CACHE_HOME at another disk',
@@ -71,13 +71,13 @@ export class NodeFiles implements Files {
     await required('make directory', path, () => mkdir(path, { recursive: true }));
   }
 
-  async write(path: string, data: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+  async write(path: string, data: Uint8Array | AsyncIterable<Uint8Array | Hole>): Promise<void> {
     const temporary = `${path}.${process.pid}.${this.#serial++}.new`;
     try {
       const file = await this.append(temporary, 0);
       try {
         if (data instanceof Uint8Array) await file.write(data);
-        else for await (const part of data) await file.write(part);
+        else for await (const part of data) await ('holeBytes' in part ? file.skip(part.holeBytes) : file.write(part));
       } finally {
         await file.close();
       }
@@ -122,6 +122,10 @@ export class NodeFiles implements Files {
             at += bytesWritten;
           }
         }),
+      skip: (bytes) => {
+        at += bytes;
+        return required('write', path, () => handle.truncate(at));
+      },
       close: async () => {
         if (closed) return;
         closed = true;

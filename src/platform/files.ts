@@ -6,9 +6,16 @@ export interface FileInfo {
   readonly directory: boolean;
 }
 
+/** A stretch of a file that reads as zeros, and takes no room where the file system can do that. */
+export interface Hole {
+  readonly holeBytes: number;
+}
+
 /** A file open for appending. `close` makes what was written durable; it is idempotent. */
 export interface Appender {
   write(data: Uint8Array): Promise<void>;
+  /** Leaves a hole. */
+  skip(bytes: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -24,7 +31,7 @@ export interface Files {
   /** Makes a directory and its parents. Idempotent. */
   makeDirectory(path: string): Promise<void>;
   /** Replaces a file as a whole: after a crash there is the old content or the new, never a part. Makes parents. */
-  write(path: string, data: Uint8Array | AsyncIterable<Uint8Array>): Promise<void>;
+  write(path: string, data: Uint8Array | AsyncIterable<Uint8Array | Hole>): Promise<void>;
   /** Makes a file that is not there, whole or not at all; false when there is one. `secret`: only its owner may read it. Makes parents. */
   create(path: string, data: Uint8Array, secret?: boolean): Promise<boolean>;
   /** Opens for appending at `offset`, cutting off what is behind it. Makes the file and its parents. */

@@ -363,12 +363,12 @@ class FullDisk extends NodeFiles {
   override async append(path: string, offset: number): Promise<Appender> {
     const inner = await super.append(path, offset);
     return {
+      ...inner,
       write: async (data) => {
         this.#room -= data.length;
         if (this.#room < 0) throw new VmError('host-io', `cannot write ${path}: the disk is full`);
         await inner.write(data);
       },
-      close: () => inner.close(),
     };
   }
 }
@@ -395,6 +395,7 @@ class SlowDisk extends NodeFiles {
     this.open++;
     this.opened++;
     return {
+      ...inner,
       write: async (data) => {
         await new Promise((resolve) => setTimeout(resolve, 200));
         await inner.write(data);
