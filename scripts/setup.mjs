@@ -33,13 +33,19 @@ const TEST_TOOLS = [
   { program: 'docker-registry', package: 'docker-registry', purpose: 'publishing to a container registry' },
   { program: 'zsh', package: 'zsh', purpose: 'completion in zsh' },
   { program: 'fish', package: 'fish', purpose: 'completion in fish' },
+  { program: 'qemu-img', package: 'qemu-utils', purpose: 'exported disks, checked by QEMU' },
+  { program: 'e2fsck', package: 'e2fsprogs', purpose: 'exported file systems, checked by their own tools' },
+  { program: 'sfdisk', package: 'fdisk', purpose: 'partition tables of exported disks' },
+  { program: 'fsck.fat', package: 'dosfstools', purpose: 'EFI system partitions of exported disks' },
+  { file: '/usr/share/OVMF/OVMF_CODE_4M.fd', package: 'ovmf', purpose: 'exported disks that boot by UEFI' },
   { program: 'chromium', found: findChromium, package: 'chromium', purpose: 'the page in a browser' },
 ];
 
 function has({ program, file, found }) {
   if (found) return found() !== undefined;
   if (file) return existsSync(file);
-  return (process.env.PATH ?? '').split(':').some((directory) => directory && existsSync(join(directory, program)));
+  // Programs of an administrator's are not on everybody's path.
+  return `${process.env.PATH ?? ''}:/usr/sbin:/sbin`.split(':').some((directory) => directory && existsSync(join(directory, program)));
 }
 
 function run(command, args, options = {}) {

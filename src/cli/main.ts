@@ -38,6 +38,7 @@ const VERBS: Readonly<Record<VerbName, () => Promise<Run>>> = {
   list: async () => (await import('./verbs/list.ts')).listVerb,
   info: async () => (await import('./verbs/info.ts')).infoVerb,
   diff: async () => (await import('./verbs/diff.ts')).diffVerb,
+  export: async () => (await import('./verbs/export.ts')).exportVerb,
   prune: async () => (await import('./verbs/prune.ts')).pruneVerb,
   search: async () => (await import('./verbs/search.ts')).searchVerb,
   pull: async () => (await import('./verbs/pull.ts')).pullVerb,

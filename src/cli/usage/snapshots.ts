@@ -60,6 +60,30 @@ then sizes. A name alone is its newest day; debian@-1 is the one before.`,
   },
 };
 
+export const EXPORT: Usage = {
+  summary: [['export NAME F', 'write a snapshot to a file: a disk that boots by itself, or an archive']],
+  synopsis: ['NAME[@DAY] FILE [options]'],
+  about: `Writes a snapshot of this computer to FILE: as a disk that boots by itself, by BIOS or UEFI, in QEMU, libvirt and others (.qcow2,
+.raw, .img), or as an archive of its files (.tar, .tar.zst). It needs no other program and no rights. FILE appears when it
+is whole.`,
+  operands: ['local snapshot', 'file'],
+  options: {
+    format: {
+      value: 'NAME',
+      words: ['qcow2', 'raw', 'tar', 'tar.zst'],
+      about: 'qcow2, raw, tar or tar.zst (default: as the name of FILE ends)',
+    },
+    size: {
+      value: 'SIZE',
+      words: 'anything',
+      about: 'of the disk, such as 20G (default: what is in it and 8 GiB more); what is empty takes no room in FILE',
+    },
+    append: { value: 'TEXT', words: 'anything', about: "add to the kernel's command line" },
+    force: { about: 'replace FILE when it is there' },
+    json: { about: 'what was written, as one line of JSON' },
+  },
+};
+
 export const PRUNE: Usage = {
   summary: [['prune', 'remove what no snapshot needs']],
   synopsis: ['[options]'],

@@ -1,7 +1,7 @@
 /** All verbs, in the order in which help lists them: the one list that arguments, help and shells' completion follow from. */
 import { PUBLISH, PULL, SEARCH, UPDATE, VERIFY } from './publishing.ts';
 import { BOOT, KEEP, PS, RM, STOP, TRY } from './running.ts';
-import { BUILD, DIFF, INFO, LIST, PRUNE } from './snapshots.ts';
+import { BUILD, DIFF, EXPORT, INFO, LIST, PRUNE } from './snapshots.ts';
 import { COMPLETION, DOCTOR, HELP_VERB, SERVE, VERSION } from './tools.ts';
 import type { Usage } from './usage.ts';
 
@@ -19,6 +19,7 @@ export const USAGES = {
   search: SEARCH,
   pull: PULL,
   update: UPDATE,
+  export: EXPORT,
   prune: PRUNE,
   publish: PUBLISH,
   verify: VERIFY,

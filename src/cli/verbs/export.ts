@@ -1,0 +1,63 @@
+/** `daybreak export`: a snapshot for other programs. */
+import { VmError } from '../../base/errors.ts';
+import { nodeZstd } from '../../node/zstd.ts';
+import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
+import { EXPORT_FORMATS, exportSnapshot, formatOf, type ExportFormat } from '../../snapshots/export/export.ts';
+import { text, type ParsedArguments } from '../arguments.ts';
+import { EXIT_OK } from '../exit-codes.ts';
+import type { Host } from '../host.ts';
+import { formatBytes } from '../messages.ts';
+
+const UNITS: Readonly<Record<string, number>> = { M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+const DRIVERS = ['virtio_blk', 'virtio_scsi', 'ahci', 'ata_piix', 'nvme'];
+
+export async function exportVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
+  const [name, path] = positionals;
+  if (name === undefined || path === undefined || positionals.length > 2)
+    throw new VmError('usage', 'export: expected a name and a file (daybreak export debian debian.qcow2)');
+  const format = formatFrom(text(values, 'format'), path);
+  const [size, append] = [text(values, 'size'), text(values, 'append')];
+  const disk = format === 'qcow2' || format === 'raw';
+  if (!disk && (size !== undefined || append !== undefined))
+    throw new VmError('usage', `--${size === undefined ? 'append' : 'size'} is for a disk, not for ${format}`);
+  const sizeBytes = size === undefined ? undefined : parseSize(size);
+  const there = await host.files.info(path);
+  if (there?.directory) throw new VmError('usage', `${path} is a directory: name a file`);
+  if (there && values['force'] !== true) throw new VmError('usage', `${path} is there already: name another file, or say --force`);
+  const catalogue = new Catalogue(host.files, host.dataDirectory);
+  const snapshot = await catalogue.find(parseSnapshotName(name));
+  const { files, messages, signal } = host;
+  const what = { files, zstd: await nodeZstd(), progress: messages.progress, signal };
+  const result = await exportSnapshot(what, catalogue, snapshot, path, format, {
+    ...(sizeBytes !== undefined && { sizeBytes }),
+    ...(append !== undefined && { append }),
+  });
+  messages.clear();
+  if (values['json']) {
+    const { name: of, day, tree } = snapshot;
+    host.terminal.write(new TextEncoder().encode(`${JSON.stringify({ name: of, day, tree, file: path, format, ...result })}\n`));
+  }
+  const virtual = result.disk ? `, a disk of ${formatBytes(result.disk.sizeBytes)}` : '';
+  messages.line(`${path}: ${snapshot.name}@${snapshot.day}, ${formatBytes(result.writtenBytes)}${virtual}`);
+  if (result.disk) {
+    const drivers = DRIVERS.filter((driver) => result.disk!.modules.includes(driver));
+    if (drivers.length === 0)
+      messages.line('the snapshot has no driver modules for its kernel: it boots only from disks whose drivers the kernel has built in');
+    messages.line(`start it: qemu-system-x86_64 -m 1G -nographic -drive file=${path},format=${format},if=virtio`);
+  }
+  return EXIT_OK;
+}
+
+function formatFrom(given: string | undefined, path: string): ExportFormat {
+  const found = given === undefined ? formatOf(path) : EXPORT_FORMATS.find((format) => format === given);
+  if (found) return found;
+  if (given !== undefined) throw new VmError('usage', `--format ${given}: expected ${EXPORT_FORMATS.join(', ')}`);
+  throw new VmError('usage', `${path}: expected a name that ends in .qcow2, .raw, .img, .tar or .tar.zst, or --format`);
+}
+
+function parseSize(given: string): number {
+  const match = /^(\d{1,6})([MGT])(iB|B)?$/i.exec(given);
+  const bytes = match ? Number(match[1]) * UNITS[match[2]!.toUpperCase()]! : 0;
+  if (bytes < 1) throw new VmError('usage', `--size ${given}: expected a size with its unit, such as 20G`);
+  return bytes;
+}

@@ -1,0 +1,89 @@
+/** Writes a snapshot's system to a file that other programs can use: a disk that boots by itself, or an archive of its files. */
+import { VmError } from '../../base/errors.ts';
+import { concatBytes } from '../../base/bytes.ts';
+import type { Files, Hole } from '../../platform/files.ts';
+import type { Zstd } from '../../platform/zstd.ts';
+import { qcow2Disk, rawDisk } from '../../storage/disk-writer.ts';
+import { writeTar } from '../../storage/tar-writer.ts';
+import type { Catalogue } from '../catalogue/catalogue.ts';
+import type { Snapshot } from '../catalogue/snapshot.ts';
+import type { Progress } from '../progress.ts';
+import { bootableDisk, type BootableDisk, type BootableDiskOptions } from './bootable-disk.ts';
+
+export const EXPORT_FORMATS = ['qcow2', 'raw', 'tar', 'tar.zst'] as const;
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+const FRAME_BYTES = 8 << 20;
+const LEVEL = 9;
+
+export interface ExportHost {
+  readonly files: Files;
+  readonly zstd: Zstd;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal;
+}
+
+export interface ExportResult {
+  /** Of the file; holes not counted. */
+  readonly writtenBytes: number;
+  /** Undefined for an archive. */
+  readonly disk: Omit<BootableDisk, 'extents'> | undefined;
+}
+
+/** By the end of a file's name; undefined when it says nothing. */
+export function formatOf(path: string): ExportFormat | undefined {
+  const name = path.toLowerCase();
+  const endings: Record<string, ExportFormat> = { '.qcow2': 'qcow2', '.raw': 'raw', '.img': 'raw', '.tar': 'tar', '.tar.zst': 'tar.zst', '.tzst': 'tar.zst' }; // prettier-ignore
+  return Object.entries(endings).find(([ending]) => name.endsWith(ending))?.[1];
+}
+
+/** The file gets its name when it is whole: what was there before stays until then. Rejects with a VmError. */
+export async function exportSnapshot(
+  host: ExportHost,
+  catalogue: Catalogue,
+  snapshot: Snapshot,
+  path: string,
+  format: ExportFormat,
+  options: BootableDiskOptions,
+): Promise<ExportResult> {
+  const { store } = catalogue;
+  const tree = await catalogue.tree(snapshot);
+  let written = 0;
+  const watched = async function* (parts: AsyncIterable<Uint8Array | Hole>, total: number | undefined) {
+    for await (const part of parts) {
+      if (host.signal?.aborted) throw new VmError('cancelled', `stopped before ${path} was whole: nothing of it is left`);
+      yield part;
+      if (!('holeBytes' in part)) written += part.length;
+      host.progress({ step: 'writing', done: total === undefined ? written : Math.min(written, total), total, unit: 'bytes' });
+    }
+  };
+  if (format === 'tar' || format === 'tar.zst') {
+    const tar = writeTar(tree, store);
+    await host.files.write(path, watched(format === 'tar' ? tar : frames(tar, host.zstd), undefined));
+    return { writtenBytes: written, disk: undefined };
+  }
+  const kernel = await store.get(snapshot.kernel.digest);
+  const { name, day } = snapshot;
+  const label = `${name.replace(/[^a-z0-9]+/g, '-').slice(0, 5)}-${day}`;
+  const system = { tree, digest: snapshot.tree, store, kernel, kernelVersion: snapshot.kernel.version, label };
+  const { extents, ...disk } = await bootableDisk(system, options);
+  const total = extents.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const content = format === 'qcow2' ? qcow2Disk(disk.sizeBytes, extents) : rawDisk(disk.sizeBytes, extents);
+  await host.files.write(path, watched(content, total));
+  return { writtenBytes: written, disk };
+}
+
+/** zstd frames one after the other, which every unpacker takes as one file. */
+async function* frames(parts: AsyncIterable<Uint8Array>, zstd: Zstd): AsyncGenerator<Uint8Array> {
+  let open: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of parts) {
+    open.push(part);
+    bytes += part.length;
+    if (bytes < FRAME_BYTES) continue;
+    yield zstd.compress(concatBytes(open), LEVEL);
+    open = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield zstd.compress(concatBytes(open), LEVEL);
+}
