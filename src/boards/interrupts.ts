@@ -120,7 +120,7 @@ function ours({ accelerator, machine, pio, mmio, host, init }: InterruptParts): 
 }
 
 function accelerators({ accelerator, cpus, machine, host }: InterruptParts): PcInterrupts {
-  const { vcpu, chips } = accelerator.createWithChips!(host, cpus, machine.clock, () => machine.post(() => {}));
+  const { vcpu, chips } = accelerator.createWithChips!(host, cpus, () => machine.post(() => {}));
   const { slavePic, pic, ioApic, localApics } = chips;
   const bootstrap = localApics[0]!;
   return {

@@ -310,8 +310,9 @@ export async function createPc(options: PcOptions): Promise<Pc> {
   };
   const save: Pc['save'] = (codec, write, then) =>
     machine.whilePaused(settled, async () => {
-      // A guest's own clock that is a little ahead of guest time must not go back where that is all there is.
-      clock.advanceTo(Math.max(clock.now(), vcpu.clockNs ?? 0));
+      clock.advanceTo(clock.now());
+      // Timers that are due go off before, not after: where the machine goes on they may be others' than ours.
+      clock.expire();
       const processor = vcpu.architecture();
       // A processor that goes on forgets what is no state (translations, code), as the one that is restored.
       vcpu.setArchitecture(processor);

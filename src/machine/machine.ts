@@ -157,6 +157,8 @@ export class Machine implements Door {
         }
         this.#vcpu?.pause?.();
         await work();
+        // Where guest time is the host's, what passed meanwhile is not made up for.
+        if (this.#vcpu?.unit === 'nanoseconds') this.#startMs = this.#pace.nowMs() - this.clock.now() / 1e6;
         // A guest that asks for a restart again and again must not keep the host's events out.
         await this.#pace.breathe();
       }

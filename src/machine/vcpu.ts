@@ -1,5 +1,4 @@
 import type { Bus } from './bus.ts';
-import type { GuestClock } from './clock.ts';
 import type { Device } from './device.ts';
 import type { I8259State, IoApicState, LocalApicState } from './interrupt-state.ts';
 import type { IrqLine, MsiSink } from './irq.ts';
@@ -88,7 +87,7 @@ export interface CompilerCounts {
 export interface VCpu {
   /**
    * What `executed` and budgets count. Nanoseconds: the host's processor runs the guest, nobody counts its instructions,
-   * and guest time is the host's; `executed` goes on while the vCPU does not run.
+   * and guest time is the host's; `executed` goes on while the vCPU does not run, from its first `run` on and but for pauses.
    */
   readonly unit: 'instructions' | 'nanoseconds';
   /** Instructions executed since power-on, below 2^53; exact also while a device's handler runs. */
@@ -116,8 +115,6 @@ export interface VCpu {
   architecture(): ProcessorState;
   /** Throws VmError `unsupported` when this processor lacks what the state needs. */
   setArchitecture(state: ProcessorState): void;
-  /** What the guest's own clock (kvmclock) shows, in nanoseconds; absent: guest time. */
-  readonly clockNs?: number;
   /** Ends what goes on after `run` has come back, until the next `run`. Absent: nothing does. */
   pause?(): void;
 }
@@ -185,11 +182,6 @@ export interface Accelerator {
    * @param wake called when a sleeping machine has to call `run`
    */
   readonly createWithChips?:
-    | ((
-        host: ChiplessHost,
-        processors: number,
-        clock: GuestClock,
-        wake: () => void,
-      ) => { readonly vcpu: VCpu; readonly chips: AcceleratorChips })
+    | ((host: ChiplessHost, processors: number, wake: () => void) => { readonly vcpu: VCpu; readonly chips: AcceleratorChips })
     | undefined;
 }

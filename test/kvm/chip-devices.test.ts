@@ -4,6 +4,7 @@ import { resetDevice, type Device } from '../../src/machine/device.ts';
 import { Memory } from '../../src/machine/memory.ts';
 import { deviceSuite } from '../../src/machine/testing/device-suite.ts';
 import { KernelChips } from '../../src/node/kvm/chips.ts';
+import { KernelLocalApic } from '../../src/node/kvm/local-apic.ts';
 import { KvmSystem, KvmVm } from '../../src/node/kvm/system.ts';
 import { openKvm } from './guest.ts';
 
@@ -66,7 +67,7 @@ else {
   deviceSuite(
     'KVM’s local APIC',
     subject(
-      (chips, vm) => chips.localApic(vm.createVCpu(0), 0, () => 5e9),
+      (_, vm) => new KernelLocalApic(kvm.native, vm.createVCpu(0), 0, () => 5e9),
       (state) => {
         Object.assign(state, { tpr: 0x20, ldr: 0x0100_0000, svr: 0x1ff, icrLow: 0x4500, lvtTimer: 0x2_0031, divideConfiguration: 3 });
         state.isr[1] = 4;

@@ -6,6 +6,7 @@ import { ioapicState, localApicState, timerCount } from '../../src/machine/inter
 import type { IoApicState, LocalApicState } from '../../src/machine/interrupt-state.ts';
 import { seededRandom } from '../../src/machine/testing/random.ts';
 import type { KernelChips } from '../../src/node/kvm/chips.ts';
+import { KernelLocalApic } from '../../src/node/kvm/local-apic.ts';
 import { picAsKept } from '../../src/node/kvm/irqchip-state.ts';
 import type { ThreadProgram } from '../../src/node/kvm/threaded-vcpu.ts';
 import { access, type Access } from './accesses.ts';
@@ -193,9 +194,9 @@ describe('a local APIC', () => {
 
   test('takes any state of ours, and gives it back', (context) => {
     start(context);
-    const { vcpus, chips } = guest!.machine;
+    const { vcpus } = guest!.machine;
     const now = { ns: 5e9 };
-    const apic = chips.localApic(vcpus[0]!.fd, 0, () => now.ns);
+    const apic = new KernelLocalApic(kvm!.native, vcpus[0]!.fd, 0, () => now.ns);
     const random = seededRandom(11);
     for (let round = 0; round < ROUNDS; round++) {
       const vectors = (): number[] => Array.from({ length: 8 }, (_, n) => (n === 0 ? random(0x1_0000) * 0x1_0000 : random(2 ** 32)));
@@ -222,10 +223,10 @@ describe('a local APIC', () => {
 
   test('goes on counting from where it was, to within one count and the time that the move took', (context) => {
     start(context);
-    const { vcpus, chips } = guest!.machine;
+    const { vcpus } = guest!.machine;
     const origin = process.hrtime.bigint();
     const now = (): number => Number(process.hrtime.bigint() - origin);
-    const apic = chips.localApic(vcpus[0]!.fd, 0, now);
+    const apic = new KernelLocalApic(kvm!.native, vcpus[0]!.fd, 0, now);
     const began = now();
     const counting: LocalApicState = {
       ...localApicState.create(),
@@ -250,8 +251,8 @@ describe('a local APIC', () => {
 
   test('shows the guest what was put there, in xAPIC mode', async (context) => {
     start(context);
-    const { vcpus, chips } = guest!.machine;
-    const apic = chips.localApic(vcpus[0]!.fd, 0, () => 0);
+    const { vcpus } = guest!.machine;
+    const apic = new KernelLocalApic(kvm!.native, vcpus[0]!.fd, 0, () => 0);
     const state: LocalApicState = {
       ...localApicState.create(),
       svr: 0x1ff,

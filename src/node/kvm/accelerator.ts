@@ -2,7 +2,6 @@
 import type { Disposable } from '../../base/disposable.ts';
 import { VmError } from '../../base/errors.ts';
 import { withoutChips } from '../../machine/bare-host.ts';
-import type { GuestClock } from '../../machine/clock.ts';
 import type { CpuModel } from '../../machine/cpu-model.ts';
 import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
 import { KVM_CAP_MAX_VCPUS } from './abi.ts';
@@ -10,6 +9,7 @@ import { KernelChips, missingForChips } from './chips.ts';
 import { DoorbellWatch } from './doorbells.ts';
 import { kvmCpu, type KvmCpuWishes } from './cpu.ts';
 import { guestCpuid } from './cpuid.ts';
+import { KernelLocalApic } from './local-apic.ts';
 import type { Native } from './native.ts';
 import { Processors } from './processors.ts';
 import { KvmSystem, KvmVm } from './system.ts';
@@ -23,6 +23,7 @@ export interface KernelMachine {
   /** All of them, as the one that the machine runs. */
   readonly processors: Processors;
   readonly vcpus: readonly ThreadedVCpu[];
+  readonly localApics: readonly KernelLocalApic[];
 }
 
 export interface KvmOptions {
@@ -51,7 +52,7 @@ export class KvmAccelerator implements Accelerator, Disposable {
     this.#system = new KvmSystem(native);
     try {
       const thread = program && missingForChips(this.#system) === undefined ? program : undefined;
-      this.createWithChips = thread && ((host, processors, clock, wake) => this.#withChips(host, processors, clock, wake, thread));
+      this.createWithChips = thread && ((host, processors, wake) => this.#withChips(host, processors, wake, thread));
       const { model, identity } = kvmCpu(this.#system, { wanted: cpu, kernelChips: thread !== undefined, makeshift });
       this.#model = model;
       this.cpu = identity;
@@ -68,9 +69,8 @@ export class KvmAccelerator implements Accelerator, Disposable {
   /** Undefined: machines have interrupt controllers of ours. */
   readonly createWithChips: Accelerator['createWithChips'];
 
-  #withChips(host: ChiplessHost, count: number, clock: GuestClock, wake: () => void, program: ThreadProgram) {
-    const { chips, processors, vcpus } = this.createKernelMachine(withoutChips(host), count, program, wake);
-    const localApics = vcpus.map(({ fd }, id) => chips.localApic(fd, id, () => clock.now()));
+  #withChips(host: ChiplessHost, count: number, wake: () => void, program: ThreadProgram) {
+    const { chips, processors, localApics } = this.createKernelMachine(withoutChips(host), count, program, wake);
     const { lines, msi, pic, slavePic, ioApic } = chips;
     return { vcpu: processors, chips: { lines, msi, pic, slavePic, ioApic, localApics } };
   }
@@ -108,9 +108,11 @@ export class KvmAccelerator implements Accelerator, Disposable {
       this.#parts.push(vcpu);
       return vcpu;
     });
-    const all = new Processors(vcpus as [ThreadedVCpu], shared, new DoorbellWatch(vm, host.mmio, wake));
+    const localApics = vcpus.map((vcpu, id) => new KernelLocalApic(this.native, vcpu.fd, id, () => vcpus[0]!.guestNs));
+    const doorbells = new DoorbellWatch(vm, host.mmio, wake);
+    const all = new Processors({ vcpus: vcpus as [ThreadedVCpu], localApics, shared, doorbells });
     this.#parts.push(all);
-    return { vm, chips, processors: all, vcpus };
+    return { vm, chips, processors: all, vcpus, localApics };
   }
 
   /** Ends the virtual machines it has made. */

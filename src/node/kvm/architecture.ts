@@ -77,7 +77,7 @@ export function readArchitecture(native: Native, fd: number): ProcessorState {
   return state;
 }
 
-/** Throws VmError `unsupported` when this host's processor or KVM lacks what the state needs. */
+/** All but the TSC. Throws VmError `unsupported` when this host's processor or KVM lacks what the state needs. */
 export function writeArchitecture(native: Native, fd: number, state: ProcessorState): void {
   const regs = getPart(native, fd, 'regs');
   const sregs = getPart(native, fd, 'sregs');
@@ -103,7 +103,6 @@ export function writeArchitecture(native: Native, fd: number, state: ProcessorSt
   const debug = getPart(native, fd, 'debugregs');
   state.dr.forEach((value, n) => debug.setBigUint64(n * 8, value, true));
   setPart(native, fd, 'debugregs', debug);
-  setMsr(native, fd, TSC, state.tsc);
   // Set from here, it moves no counter.
   setMsr(native, fd, TSC_ADJUST, state.tscAdjust);
   // Mitigations of the guest's: where the host has none, it goes on without.

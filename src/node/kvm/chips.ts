@@ -1,23 +1,20 @@
 /**
- * The interrupt controllers of KVM in place of ours: 8259As, I/O APIC and local APICs in the host's kernel. They stand on
+ * The interrupt controllers of KVM in place of ours: 8259As and I/O APIC in the host's kernel (local-apic.ts: the third kind). They stand on
  * the board as ours do: devices with the same state, lines, messages. The 8254 stays ours: KVM's cannot say how far
  * its period has come, so that no state of it would be exact, and guests use it when they start, if at all.
  */
 import { VmError } from '../../base/errors.ts';
 import type { Device } from '../../machine/device.ts';
 import {
-  i8259State, IOAPIC_PINS, ioapicState, localApicState, type I8259State, type IoApicState, type LocalApicState,
+  i8259State, IOAPIC_PINS, ioapicState, type I8259State, type IoApicState,
 } from '../../machine/interrupt-state.ts'; // prettier-ignore
 import type { IrqLine, MsiSink } from '../../machine/irq.ts';
-import type { Schema } from '../../machine/state.ts';
 import * as K from './abi.ts';
 import { ioApicFromKvm, ioApicToKvm, picFromKvm, picToKvm } from './irqchip-state.ts';
-import { localApicFromKvm, localApicToKvm } from './lapic-state.ts';
+import { KernelDevice } from './kernel-device.ts';
 import { ioApicPin, Routing } from './routing.ts';
 import { checked, type KvmSystem, type KvmVm } from './system.ts';
-import { getMsr, getPart, setMsr, setPart } from './vcpu-state.ts';
 
-const IA32_TSC_DEADLINE = 0x6e0;
 const MESSAGE_PAGE = 0xfee;
 
 const NEEDED: Readonly<Record<string, number>> = {
@@ -32,30 +29,6 @@ const NEEDED: Readonly<Record<string, number>> = {
 /** What this KVM lacks for interrupt controllers of its own; undefined when nothing. */
 export function missingForChips(system: KvmSystem): string | undefined {
   return Object.keys(NEEDED).find((name) => system.extension(NEEDED[name]!) <= 0);
-}
-
-/** A device whose state is in the host's kernel: reading it asks there, and `sync` puts it there. */
-class KernelDevice<S extends object> implements Device<S> {
-  readonly schema: Schema<S>;
-  readonly #state: S;
-  readonly #get: (before: S) => S;
-  readonly #put: (state: S) => void;
-
-  constructor(schema: Schema<S>, get: (before: S) => S, put: (state: S) => void) {
-    this.schema = schema;
-    this.#state = schema.create();
-    this.#get = get;
-    this.#put = put;
-  }
-
-  /** The state now, in one object: what is changed there takes effect by `sync`. */
-  get state(): S {
-    return Object.assign(this.#state, this.#get(this.#state));
-  }
-
-  sync(): void {
-    this.#put(this.#state);
-  }
 }
 
 export class KernelChips {
@@ -101,28 +74,6 @@ export class KernelChips {
       i8259State,
       () => picFromKvm(this.#chip(id), master),
       (state) => this.#changeChip(id, (data) => picToKvm(data, state, master)),
-    );
-  }
-
-  /** The local APIC of a vCPU. @param now guest time in nanoseconds */
-  localApic(vcpuFd: number, id: number, now: () => number): Device<LocalApicState> {
-    const { native } = this.#vm.system;
-    return new KernelDevice<LocalApicState>(
-      localApicState,
-      (before) => {
-        const base = getPart(native, vcpuFd, 'sregs').getBigUint64(K.SREGS.apicBase, true);
-        const tscDeadline = getMsr(native, vcpuFd, IA32_TSC_DEADLINE) ?? 0n;
-        return localApicFromKvm({ page: getPart(native, vcpuFd, 'lapic'), base, tscDeadline }, before, now());
-      },
-      (state) => {
-        const { page, base, tscDeadline } = localApicToKvm(getPart(native, vcpuFd, 'lapic'), state, id, now());
-        const sregs = getPart(native, vcpuFd, 'sregs');
-        sregs.setBigUint64(K.SREGS.apicBase, base, true);
-        sregs.setBigUint64(K.SREGS.cr8, BigInt(state.tpr >> 4), true);
-        setPart(native, vcpuFd, 'sregs', sregs);
-        setPart(native, vcpuFd, 'lapic', page);
-        setMsr(native, vcpuFd, IA32_TSC_DEADLINE, tscDeadline);
-      },
     );
   }
 

@@ -12,14 +12,14 @@ const DFR = 0xe0;
 const SVR = 0xf0;
 const ISR = 0x100;
 const TMR = 0x180;
-const IRR = 0x200;
+export const IRR = 0x200;
 const ESR = 0x280;
 const ICR_LOW = 0x300;
 const ICR_HIGH = 0x310;
 const LVT_TIMER = 0x320;
 const LVT_FIRST = 0x330;
-const INITIAL_COUNT = 0x380;
-const CURRENT_COUNT = 0x390;
+export const INITIAL_COUNT = 0x380;
+export const CURRENT_COUNT = 0x390;
 const DIVIDE = 0x3e0;
 
 const VERSION_VALUE = 0x0105_0014;

@@ -7,6 +7,7 @@ import type { Disposable } from '../../base/disposable.ts';
 import type { ProcessorState } from '../../machine/processor-state.ts';
 import type { Exit, Registers, VCpu, VCpuCounts } from '../../machine/vcpu.ts';
 import type { DoorbellWatch } from './doorbells.ts';
+import type { KernelLocalApic } from './local-apic.ts';
 import { ASLEEP, BELL } from './thread-words.ts';
 import type { ThreadedVCpu } from './threaded-vcpu.ts';
 
@@ -15,6 +16,15 @@ const LINGER_MS = 0.05;
 const BUDGET: Exit = { kind: 'budget' };
 const HALT: Exit = { kind: 'halt' };
 const NS_PER_MS = 1e6;
+
+export interface ProcessorsParts {
+  /** The bootstrap processor first. */
+  readonly vcpus: readonly [ThreadedVCpu, ...ThreadedVCpu[]];
+  /** Each vCPU's, in the same order. */
+  readonly localApics: readonly KernelLocalApic[];
+  readonly shared: Int32Array<SharedArrayBuffer>;
+  readonly doorbells: DoorbellWatch;
+}
 
 export class Processors implements VCpu, Disposable {
   readonly unit = 'nanoseconds';
@@ -26,9 +36,12 @@ export class Processors implements VCpu, Disposable {
 
   readonly #doorbells: DoorbellWatch;
 
-  /** @param vcpus the bootstrap processor first */
-  constructor(vcpus: readonly [ThreadedVCpu, ...ThreadedVCpu[]], shared: Int32Array<SharedArrayBuffer>, doorbells: DoorbellWatch) {
+  readonly #localApics: readonly KernelLocalApic[];
+
+  constructor({ vcpus, localApics, shared, doorbells }: ProcessorsParts) {
     this.#doorbells = doorbells;
+    this.#localApics = localApics;
+    for (const apic of localApics) apic.stop(() => {});
     this.#first = vcpus[0];
     this.#vcpus = vcpus;
     this.#shared = shared;
@@ -62,7 +75,7 @@ export class Processors implements VCpu, Disposable {
         }
         if (this.#stopAsked) return this.#leave(BUDGET);
         this.#doorbells.update();
-        this.#paused = false;
+        if (this.#paused) this.#goOn();
         vcpu.enter();
       }
       if (this.#stopAsked || performance.now() >= until) return this.#leave(BUDGET);
@@ -82,13 +95,21 @@ export class Processors implements VCpu, Disposable {
     return exit;
   }
 
-  /** No vCPU executes anything more before the next `run`. */
+  /** No vCPU executes anything more before the next `run`, and guest time stands still. */
   pause(): void {
     if (this.#paused) return;
     this.#paused = true;
     for (const vcpu of this.#vcpus) vcpu.kickOut();
     for (const vcpu of this.#vcpus) vcpu.halt();
+    for (const vcpu of this.#vcpus) vcpu.standStill();
+    this.#localApics.forEach((apic, n) => apic.stop(() => this.#vcpus[n]!.flush()));
     this.#doorbells.settle();
+  }
+
+  #goOn(): void {
+    this.#paused = false;
+    for (const vcpu of this.#vcpus) vcpu.goOn();
+    for (const apic of this.#localApics) apic.goOn();
   }
 
   /** Devices' interrupts go to the kernel's controllers: nothing waits for a look. */
@@ -129,10 +150,6 @@ export class Processors implements VCpu, Disposable {
   setArchitecture(state: ProcessorState): void {
     this.pause();
     this.#first.setArchitecture(state);
-  }
-
-  get clockNs(): number {
-    return this.#first.clockNs;
   }
 
   registers(): Registers {

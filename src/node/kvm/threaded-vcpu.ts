@@ -36,6 +36,8 @@ export class ThreadedVCpu extends VCpuBase {
   #failure: unknown;
   /** An exit that has not been served yet. */
   #entered = false;
+  /** What an exit asked for that was served while the machine was coming to a stop. */
+  #left: Exit | undefined;
 
   constructor(parts: ThreadedParts) {
     super(parts);
@@ -58,6 +60,10 @@ export class ThreadedVCpu extends VCpuBase {
 
   /** Whether its thread is out, with an exit to serve. */
   get isOut(): boolean {
+    return this.#left !== undefined || this.#out;
+  }
+
+  get #out(): boolean {
     return this.#entered && Atomics.load(this.#words, OWNER) === MAIN;
   }
 
@@ -81,6 +87,12 @@ export class ThreadedVCpu extends VCpuBase {
 
   /** Serves the exit of a vCPU that is out; answers what the machine's loop has to be told. */
   serveExit(): Exit | undefined {
+    const left = this.#left;
+    this.#left = undefined;
+    return this.#out ? (this.#serveOut() ?? left) : left;
+  }
+
+  #serveOut(): Exit | undefined {
     this.#entered = false;
     const result = Atomics.load(this.#words, RESULT);
     if (result < 0) {
@@ -108,11 +120,28 @@ export class ThreadedVCpu extends VCpuBase {
     Atomics.store(this.#words, REQUEST, 0);
   }
 
+  /** Out of KVM_RUN, and its time stands still. */
+  override standStill(): void {
+    this.settle();
+    super.standStill();
+  }
+
+  /** Has KVM take in what its timers have brought. */
+  flush(): void {
+    this.settle();
+    const tid = Atomics.load(this.#words, TID);
+    // Its thread has not begun: nor has the guest.
+    if (tid === 0) return;
+    signalThread(this.native, { pid: process.pid, tid });
+    this.enter();
+    this.settle();
+  }
+
   protected settle(): void {
     this.halt();
     this.data.setUint8(RUN.immediateExit, 1);
     for (;;) {
-      if (this.isOut) this.serveExit();
+      if (this.#out) this.#left = this.#serveOut() ?? this.#left;
       if (!this.unfinished) break;
       this.enter();
       while (this.isRunning) Atomics.wait(this.#words, OWNER, THREAD, PATIENCE_MS);
@@ -148,6 +177,11 @@ export class ThreadedVCpu extends VCpuBase {
   override setRegisters(registers: Partial<Registers>): void {
     this.settle();
     this.#keepingPriority(() => super.setRegisters(registers));
+  }
+
+  override reset(): void {
+    super.reset();
+    this.#left = undefined;
   }
 
   protected override adopt(state: ProcessorState): void {

@@ -16,6 +16,7 @@ import { getMsr, getPart, getRaw, msrIndices, type RawState, setMsr, setPart, se
 const { RUN } = K;
 const NS_PER_MS = 1e6;
 
+const TSC = 0x10;
 const PLATFORM_INFO = 0xce;
 const ARCH_CAPABILITIES = 0x10a;
 /** That there is another register, which our own processor has not. */
@@ -46,7 +47,11 @@ export abstract class VCpuBase implements Disposable {
   readonly #vm: KvmVm;
   readonly #exits = new Map<number, number>();
   readonly #powerOn: RawState;
-  readonly #origin = performance.now();
+  /** Nanoseconds executed up to `#since`; no `#since`: the machine stands still, and so does the guest's time. */
+  #before = 0;
+  #since: number | undefined;
+  /** What the guest's TSC shows while it stands still. */
+  #tsc: bigint | undefined;
   readonly #makeCompleter: () => VCpu | undefined;
   #completer: VCpu | undefined;
   #completed = 0;
@@ -75,9 +80,33 @@ export abstract class VCpuBase implements Disposable {
     if (capabilities !== undefined) setMsr(native, fd, ARCH_CAPABILITIES, capabilities & ~PROMISES_TSX_CTRL);
   }
 
-  /** Nanoseconds since the vCPU was made: KVM does not count instructions, and the guest's clocks are the host's. */
+  /** Nanoseconds: KVM does not count instructions, and the guest's clocks are the host's, but for the time that the machine stands still. */
   get executed(): number {
-    return Math.floor((performance.now() - this.#origin) * NS_PER_MS);
+    return this.#since === undefined ? this.#before : this.#before + Math.floor((performance.now() - this.#since) * NS_PER_MS);
+  }
+
+  /** Guest time. */
+  get guestNs(): number {
+    const { baseNs, start, rate } = this.host.time;
+    return Math.max(0, baseNs + Math.floor((this.executed - start) * rate));
+  }
+
+  /** The guest's time stands still from now on. */
+  standStill(): void {
+    if (this.#since === undefined) return;
+    this.#before = this.executed;
+    this.#since = undefined;
+    // kvmclock, which KVM keeps on its own, may be a little ahead. It must not go back where guest time is all there is.
+    this.#before += Math.max(0, Math.ceil(this.#vm.clockNs - this.guestNs));
+    this.#tsc = getMsr(this.native, this.fd, TSC);
+  }
+
+  /** The guest's time goes on from where it was. */
+  goOn(): void {
+    if (this.#since !== undefined) return;
+    this.#vm.clockNs = this.guestNs;
+    if (this.#tsc !== undefined) setMsr(this.native, this.fd, TSC, this.#tsc);
+    this.#since = performance.now();
   }
 
   /** Instructions are those that KVM could not execute and our own processor did. */
@@ -148,6 +177,7 @@ export abstract class VCpuBase implements Disposable {
   reset(): void {
     this.settle();
     setRaw(this.native, this.fd, this.#powerOn);
+    this.#tsc = this.#powerOn.msrs.get(TSC);
   }
 
   save(): unknown {
@@ -161,19 +191,18 @@ export abstract class VCpuBase implements Disposable {
   architecture(): ProcessorState {
     this.settle();
     const others = otherMsrs(this.native, this.fd, this.#powerOn.msrs);
-    return { ...readArchitecture(this.native, this.fd), halted: this.halted, otherMsrs: others };
+    const state = { ...readArchitecture(this.native, this.fd), halted: this.halted, otherMsrs: others };
+    return this.#since === undefined && this.#tsc !== undefined ? { ...state, tsc: this.#tsc } : state;
   }
 
   setArchitecture(state: ProcessorState): void {
     this.settle();
     // kvmclock goes on with guest time, which may be another machine's. First: registers that are set may have it written down.
-    const { baseNs, start, rate } = this.host.time;
-    this.#vm.clockNs = Math.max(0, baseNs + (this.executed - start) * rate);
+    this.#vm.clockNs = this.guestNs;
     this.adopt(state);
-  }
-
-  get clockNs(): number {
-    return this.#vm.clockNs;
+    // Once: KVM takes a second write for an attempt to bring processors together.
+    if (this.#since === undefined) this.#tsc = state.tsc;
+    else setMsr(this.native, this.fd, TSC, state.tsc);
   }
 
   registers(): Registers {

@@ -39,6 +39,7 @@ export class KvmVCpu extends VCpuBase implements VCpu {
   }
 
   run(budget: number): Exit {
+    this.goOn();
     this.#signal.arm(Math.max(budget, SHORTEST_NS));
     this.#inside = true;
     try {
@@ -106,6 +107,10 @@ export class KvmVCpu extends VCpuBase implements VCpu {
 
   stop(): void {
     this.#stopAsked = true;
+  }
+
+  pause(): void {
+    this.standStill();
   }
 
   setInterrupt(level: boolean): void {
