@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
@@ -93,6 +93,16 @@ test('a full disk or an interruption leaves nothing', async () => {
   }
   expect((await run(new NodeFiles(), true, 'debian', join(out, 'a.raw'), '--size', '1G')).status).toBe(130);
   expect(left()).toEqual([]);
+});
+
+test('what a killed run has left goes with the next one, but nothing that may still be written', async () => {
+  mkdirSync(out);
+  const [old, fresh, other] = ['a.raw.12.0.new', 'a.raw.13.0.new', 'b.raw.12.0.new'].map((name) => join(out, name));
+  for (const path of [old!, fresh!, other!]) writeFileSync(path, 'half');
+  const now = Date.parse('2026-11-02T00:00:00Z') / 1000;
+  for (const [path, seconds] of [[old!, now - 7200], [fresh!, now - 60], [other!, now - 7200]] as const) utimesSync(path, seconds, seconds); // prettier-ignore
+  expect((await exported('debian', join(out, 'a.raw'), '--size', '1G')).status).toBe(0);
+  expect(left()).toEqual(['a.raw', 'a.raw.13.0.new', 'b.raw.12.0.new']);
 });
 
 test.each<[string, string[]]>([

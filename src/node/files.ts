@@ -5,11 +5,11 @@ import { VmError } from '../base/errors.ts';
 import type { Appender, FileInfo, Files, Hole } from '../platform/files.ts';
 
 const REMEDIES: Record<string, string> = {
-  ENOSPC: 'the disk is full: free some space, or point XDG_CACHE_HOME at another disk',
-  EDQUOT: 'the disk quota is used up: free some space, or point XDG_CACHE_HOME at another disk',
-  EACCES: 'permission denied: check who owns it, or point XDG_CACHE_HOME elsewhere',
+  ENOSPC: 'the disk is full: free some space, or choose a place on another disk (for the cache: XDG_CACHE_HOME)',
+  EDQUOT: 'the disk quota is used up: free some space, or choose a place on another disk (for the cache: XDG_CACHE_HOME)',
+  EACCES: 'permission denied: check who owns it, or choose another place (for the cache: XDG_CACHE_HOME)',
   EPERM: 'operation not permitted: check who owns it',
-  EROFS: 'the file system is read-only: point XDG_CACHE_HOME at a writable place',
+  EROFS: 'the file system is read-only: choose a place that can be written (for the cache: XDG_CACHE_HOME)',
   EISDIR: 'it is a directory, a file was expected',
   ENOTDIR: 'a part of the path is a file, a directory was expected',
   EMFILE: 'too many open files: raise the limit (ulimit -n)',

@@ -11,6 +11,9 @@ export interface Hole {
   readonly holeBytes: number;
 }
 
+/** How names end of files that a process was writing as a whole when it was killed: behind the name that they were to have. */
+export const UNFINISHED = /\.\d+\.\d+\.new$/;
+
 /** A file open for appending. `close` makes what was written durable; it is idempotent. */
 export interface Appender {
   write(data: Uint8Array): Promise<void>;

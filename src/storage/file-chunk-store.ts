@@ -6,13 +6,11 @@
 import { VmError } from '../base/errors.ts';
 import { isSha256, sha256 } from '../base/sha256.ts';
 import type { WallClock } from '../platform/clock.ts';
-import type { Files } from '../platform/files.ts';
+import { UNFINISHED, type Files } from '../platform/files.ts';
 import type { RemovableChunkStore } from './chunk-store.ts';
 
 /** What was stored or asked for so lately may belong to a tree that a process is still making. */
 const IN_USE_MS = 24 * 3_600_000;
-/** A file that a process was writing when it was killed. */
-const UNFINISHED = /\.new$/;
 
 export interface PruneResult {
   readonly removed: number;

@@ -26,8 +26,8 @@ export async function exportVerb(host: Host, { values, positionals }: ParsedArgu
   if (there && values['force'] !== true) throw new VmError('usage', `${path} is there already: name another file, or say --force`);
   const catalogue = new Catalogue(host.files, host.dataDirectory);
   const snapshot = await catalogue.find(parseSnapshotName(name));
-  const { files, messages, signal } = host;
-  const what = { files, zstd: await nodeZstd(), progress: messages.progress, signal };
+  const { files, clock, messages, signal } = host;
+  const what = { files, clock, zstd: await nodeZstd(), progress: messages.progress, signal };
   const result = await exportSnapshot(what, catalogue, snapshot, path, format, {
     ...(sizeBytes !== undefined && { sizeBytes }),
     ...(append !== undefined && { append }),

@@ -1,7 +1,8 @@
 /** Writes a snapshot's system to a file that other programs can use: a disk that boots by itself, or an archive of its files. */
 import { VmError } from '../../base/errors.ts';
 import { concatBytes } from '../../base/bytes.ts';
-import type { Files, Hole } from '../../platform/files.ts';
+import type { WallClock } from '../../platform/clock.ts';
+import { UNFINISHED, type Files, type Hole } from '../../platform/files.ts';
 import type { Zstd } from '../../platform/zstd.ts';
 import { qcow2Disk, rawDisk } from '../../storage/disk-writer.ts';
 import { writeTar } from '../../storage/tar-writer.ts';
@@ -16,8 +17,12 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 const FRAME_BYTES = 8 << 20;
 const LEVEL = 9;
 
+/** A run that goes on writes all the time. */
+const ABANDONED_MS = 3_600_000;
+
 export interface ExportHost {
   readonly files: Files;
+  readonly clock: WallClock;
   readonly zstd: Zstd;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
@@ -46,6 +51,7 @@ export async function exportSnapshot(
   format: ExportFormat,
   options: BootableDiskOptions,
 ): Promise<ExportResult> {
+  await removeUnfinished(host, path);
   const { store } = catalogue;
   const tree = await catalogue.tree(snapshot);
   let written = 0;
@@ -71,6 +77,17 @@ export async function exportSnapshot(
   const content = format === 'qcow2' ? qcow2Disk(disk.sizeBytes, extents) : rawDisk(disk.sizeBytes, extents);
   await host.files.write(path, watched(content, total));
   return { writtenBytes: written, disk };
+}
+
+/** What killed runs for the same file have left. */
+async function removeUnfinished({ files, clock }: ExportHost, path: string): Promise<void> {
+  const slash = path.lastIndexOf('/');
+  const directory = slash < 0 ? '.' : path.slice(0, slash) || '/';
+  for (const name of await files.list(directory)) {
+    if (!name.startsWith(`${path.slice(slash + 1)}.`) || !UNFINISHED.test(name)) continue;
+    const info = await files.info(`${directory}/${name}`);
+    if (info && !info.directory && info.mtimeMs < clock.nowMs() - ABANDONED_MS) await files.remove(`${directory}/${name}`);
+  }
 }
 
 /** zstd frames one after the other, which every unpacker takes as one file. */
