@@ -1,8 +1,15 @@
-/** Where a user's running programs leave their sockets: XDG_RUNTIME_DIR, or a directory of the user's own under /tmp. */
-import { chmod, lstat, mkdir } from 'node:fs/promises';
+/** Where a user's running programs leave their sockets: XDG_RUNTIME_DIR, /run/user/UID, or a directory of the user's own under /tmp. */
+import { chmod, lstat, mkdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { VmError } from '../base/errors.ts';
 import { hostError } from './files.ts';
+
+interface Places {
+  readonly uid: number | undefined;
+  /** Has a directory for each user who is logged in. */
+  readonly users: string;
+  readonly temporary: string;
+}
 
 /**
  * Makes the directory where it is not there, for its owner alone, and gives its path. Rejects with `host-io` when somebody else owns it or
@@ -10,12 +17,13 @@ import { hostError } from './files.ts';
  */
 export async function openRuntimeDirectory(
   environment: Readonly<Record<string, string | undefined>>,
-  uid: number | undefined = process.getuid?.(),
-  fallback: string = tmpdir(),
+  { uid, users, temporary }: Places = { uid: process.getuid?.(), users: '/run/user', temporary: tmpdir() },
 ): Promise<string> {
   const given = environment['XDG_RUNTIME_DIR'];
-  const inGiven = given?.startsWith('/') === true && (await isDirectory(given));
-  const path = inGiven ? `${given.replace(/\/+$/, '')}/daybreak` : `${fallback}/daybreak-${uid ?? 'user'}`;
+  // A shell that nobody logged in to (cron, su) has no such variable, and means the same user's machines.
+  const usual = `${users}/${uid}`;
+  const parent = given?.startsWith('/') && (await isOwn(given, uid)) ? given : (await isOwn(usual, uid)) ? usual : undefined;
+  const path = parent === undefined ? `${temporary}/daybreak-${uid ?? 'user'}` : `${parent.replace(/\/+$/, '')}/daybreak`;
   try {
     await mkdir(path, { mode: 0o700 });
     // The mask may have taken away more than was asked for.
@@ -37,9 +45,10 @@ export async function openRuntimeDirectory(
   throw new VmError('host-io', `${path}: ${wrong}; point XDG_RUNTIME_DIR at a directory of yours`);
 }
 
-async function isDirectory(path: string): Promise<boolean> {
-  return lstat(path).then(
-    (found) => found.isDirectory(),
+/** Whether it is a directory that nobody else made: with the XDG variable of somebody else (su), it is not. */
+async function isOwn(path: string, uid: number | undefined): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory() && (uid === undefined || found.uid === uid),
     () => false,
   );
 }
