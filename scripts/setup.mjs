@@ -33,6 +33,7 @@ const TEST_TOOLS = [
   { program: 'docker-registry', package: 'docker-registry', purpose: 'publishing to a container registry' },
   { program: 'zsh', package: 'zsh', purpose: 'completion in zsh' },
   { program: 'fish', package: 'fish', purpose: 'completion in fish' },
+  { program: 'skopeo', package: 'skopeo', purpose: 'copying what is published from registry to registry' },
   { program: 'qemu-img', package: 'qemu-utils', purpose: 'exported disks, checked by QEMU' },
   { program: 'e2fsck', package: 'e2fsprogs', purpose: 'exported file systems, checked by their own tools' },
   { program: 'sfdisk', package: 'fdisk', purpose: 'partition tables of exported disks' },

@@ -1,4 +1,5 @@
 /** Against a real registry. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +27,9 @@ vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const missing = registryMissing();
 if (missing !== undefined) process.stderr.write(`oci-storage.test.ts: skipped: ${missing}\n`);
+const skopeoMissing =
+  spawnSync('skopeo', ['--version']).status === 0 ? undefined : 'skopeo is not installed (its Debian package has that name)';
+if (skopeoMissing !== undefined) process.stderr.write(`oci-storage.test.ts: copying is skipped: ${skopeoMissing}\n`);
 
 const me: RegistryCredentials = { username: 'me', password: 'secret' };
 const hostOf = (credentials?: RegistryCredentials): RegistryHost => ({
@@ -197,6 +201,19 @@ describe.skipIf(missing !== undefined)('a registry', () => {
     await expect(nobody.storage.write('metadata/timestamp.json', noise(3))).rejects.toThrow(/docker login/);
     const wrong = new Case(front.host, 'tokens', { username: 'me', password: 'wrong' });
     await expect(wrong.storage.write('metadata/timestamp.json', noise(3))).rejects.toThrow(/are name and password for .* right/);
+  });
+
+  test('is copied whole by who copies all tags', async ({ skip }) => {
+    skip(skopeoMissing !== undefined, skopeoMissing);
+    const one = new Case(server.host, 'copied');
+    await one.publish('2026-11-01', noise(300_000, 2));
+    const tls = ['--src-tls-verify=false', '--dest-tls-verify=false'];
+    const password = ['--dest-creds', 'me:secret'];
+    const sync = ['sync', ...tls, ...password, '--src', 'docker', '--dest', 'docker', `${server.host}/copied`, closed.host];
+    expect(spawnSync('skopeo', sync, { encoding: 'utf8' })).toMatchObject({ status: 0 });
+    const copy = new Case(closed.host, 'copied', me);
+    copy.fingerprint = one.fingerprint;
+    expect(await copy.verify(me)).toMatchObject({ days: ['debian@2026-11-01'], problems: [] });
   });
 
   test('has one publisher at a time, of two that begin at once too', async () => {
