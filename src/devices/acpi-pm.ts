@@ -30,6 +30,9 @@ const SLP_EN = 1 << 13;
 /** Writable: BM_RLD and SLP_TYP. SCI_EN belongs to the SMI command port, GBL_RLS and SLP_EN read as zero. */
 const CONTROL_BITS = (1 << 1) | (7 << 10);
 
+/** What reading the timer takes, about as on hardware. */
+const READ_NS = 1000;
+
 export const acpiPmState = defineState('acpi-pm', 1, {
   status: u16(),
   enable: u16(),
@@ -87,10 +90,18 @@ export class AcpiPm implements Device<StateOf<typeof acpiPmState>> {
       (offset) => wordByte(state.control, offset, PM1_CONTROL_SIZE),
       (offset, value) => this.#writeControl(offset, value),
     );
-    this.timer = new BytePort(
+    const timer = new BytePort(
       (offset) => Math.floor(this.#count() / 2 ** (8 * Math.min(offset, 4))) & 0xff,
       () => {},
     );
+    this.timer = {
+      read: (offset, width) => {
+        const value = timer.read(offset, width);
+        this.#clock.pass(READ_NS);
+        return value;
+      },
+      write() {},
+    };
     this.gpe0 = new BytePort(
       (offset) => wordByte(offset < 2 ? state.gpeStatus : state.gpeEnable, offset, GPE0_SIZE),
       (offset, value) => {

@@ -11,6 +11,8 @@ const TICK_NS = 10;
 const PERIOD_FEMTOSECONDS = TICK_NS * 1_000_000;
 /** A guest may ask for a shorter period; it gets one interrupt for all that fall into this. */
 const MIN_PERIOD_NS = 20_000;
+/** What reading the main counter takes, about as on hardware. */
+const READ_NS = 500;
 export const HPET_SIZE = 0x400;
 /** The ACPI table's event timer block id: the low half of the capabilities. */
 export const HPET_BLOCK_ID = 0x8086_a201;
@@ -149,8 +151,11 @@ export class Hpet implements Device<StateOf<typeof hpetState>>, BusDevice {
         return high ? 0 : state.configuration;
       case STATUS:
         return high ? 0 : state.status;
-      case COUNTER:
-        return halfOf(this.#count(this.#clock.now()), high);
+      case COUNTER: {
+        const half = halfOf(this.#count(this.#clock.now()), high);
+        this.#clock.pass(READ_NS);
+        return half;
+      }
       default: {
         const timer = state.timers[(register - TIMER_BLOCK) >> 5];
         if (!timer) return 0;
@@ -183,10 +188,10 @@ export class Hpet implements Device<StateOf<typeof hpetState>>, BusDevice {
       }
       // An edge-triggered timer has no status.
       if (!(value & INT_TYPE_LEVEL)) this.state.status &= ~(1 << n);
+      this.sync();
     } else if (register === 8) this.#writeComparator(timer, high, value);
     else return;
     this.#schedule(n, this.#clock.now());
-    this.sync();
   }
 
   #writeComparator(timer: TimerState, high: boolean, value: number): void {

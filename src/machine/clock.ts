@@ -11,6 +11,11 @@ export interface Timer {
  */
 export interface GuestClock {
   now(): number;
+  /**
+   * The access that a device is serving takes so many nanoseconds, as it does on hardware: reading a register of a clock some hundreds. A
+   * guest that reads one until some time is over then does so a thousand times, not a hundred thousand.
+   */
+  pass(ns: number): void;
   timer(callback: () => void): Timer;
   /** Wall-clock time at guest time 0, in milliseconds since 1970, for a real-time clock. */
   readonly epochMs: number;

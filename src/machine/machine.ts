@@ -22,6 +22,8 @@ export type MachineEnd =
 const SLOWEST_NS = 5;
 /** At least so much: bounds how often timers can be due. */
 const FASTEST_NS = 0.05;
+/** So late timers may be, by time that accesses to devices take, before the slice that is too long for them is given up. */
+const LATEST_NS = 20_000;
 /** Real time between looks at the host's events. */
 const SLICE_MS = 8;
 /** Instructions in a slice whose speed is not known yet. */
@@ -60,13 +62,13 @@ export class Machine implements Door {
   constructor(pace: Pace, epochMs: number) {
     this.#pace = pace;
     this.ended = new Promise((resolve) => (this.#resolve = resolve));
-    this.clock = new VirtualClock(
-      epochMs,
-      () => this.#vcpu?.executed ?? 0,
-      (deadlineNs) => {
+    this.clock = new VirtualClock(epochMs, {
+      executed: () => this.#vcpu?.executed ?? 0,
+      sooner: (deadlineNs) => {
         if (deadlineNs < this.#sliceEndNs) this.#vcpu?.stop();
       },
-    );
+      passed: (ns) => this.#pass(ns),
+    });
   }
 
   /** The board's last step: what runs, and what a shutdown (triple fault) or reset request does. */
@@ -169,6 +171,18 @@ export class Machine implements Door {
     this.#running = false;
     this.#resolve(this.#end!);
     return this.ended;
+  }
+
+  /** Guest time goes on in the middle of a slice. */
+  #pass(ns: number): void {
+    const vcpu = this.#vcpu;
+    // Where the host's time is the guest's, it passes by itself.
+    if (vcpu?.unit !== 'instructions') return;
+    this.clock.baseNs += ns;
+    vcpu.timeMoved?.();
+    this.#sliceEndNs += ns;
+    // The slice was to end at the next timer's deadline, most likely.
+    if (this.clock.nextDeadlineNs < this.#sliceEndNs - LATEST_NS) vcpu.stop();
   }
 
   get #held(): boolean {

@@ -25,7 +25,7 @@ export interface VCpuHost {
   readonly mmio: Bus;
   /** Acknowledges the pending external interrupt and returns its vector, or -1 when it has gone away. */
   acknowledge(): number;
-  /** Guest time, which is also the time-stamp counter: one tick a nanosecond. Changes only while `run` is not running. */
+  /** Guest time, which is also the time-stamp counter: one tick a nanosecond. While `run` is running, it changes with a call of `timeMoved` only. */
   readonly time: TimeScale;
   /** Wall-clock time at guest time 0, in milliseconds since 1970. */
   readonly epochMs: number;
@@ -98,6 +98,8 @@ export interface VCpu {
   kick(): void;
   /** Makes `run` return at the next instruction boundary. */
   stop(): void;
+  /** Guest time has been moved while a device's handler runs. Absent: it does not follow the instructions. */
+  timeMoved?(): void;
   /** Level of the INTR input. */
   setInterrupt(level: boolean): void;
   /** Edge on the NMI input. */

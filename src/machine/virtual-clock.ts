@@ -6,30 +6,36 @@ interface Entry {
   readonly callback: () => void;
 }
 
+/** What a virtual clock needs of the machine. */
+export interface ClockHost {
+  /** Instructions executed so far. */
+  executed(): number;
+  /** A timer has been armed to expire before all others. */
+  sooner(deadlineNs: number): void;
+  /** A device's access takes time. */
+  passed(ns: number): void;
+}
+
 /**
  * Guest time as the pacer lets it pass, and the timers that wait for it. Time moves only by `advanceTo`, or with the
- * instructions that the vCPU executes at the present rate.
+ * instructions that the vCPU executes at the present rate, or with accesses to devices that take some.
  */
 export class VirtualClock implements GuestClock, TimeScale {
   readonly epochMs: number;
-  /** Instructions executed so far. */
-  readonly #executed: () => number;
-  /** Called when a timer is armed to expire before all others. */
-  readonly #sooner: (deadlineNs: number) => void;
+  readonly #host: ClockHost;
   readonly #armed: Entry[] = [];
   baseNs = 0;
   start = 0;
   /** Nanoseconds of guest time an instruction takes. */
   rate = 1;
 
-  constructor(epochMs: number, executed: () => number, sooner: (deadlineNs: number) => void) {
+  constructor(epochMs: number, host: ClockHost) {
     this.epochMs = epochMs;
-    this.#executed = executed;
-    this.#sooner = sooner;
+    this.#host = host;
   }
 
   now(): number {
-    return this.at(this.#executed());
+    return this.at(this.#host.executed());
   }
 
   /** Guest time at an instruction count of the present stretch. */
@@ -47,13 +53,17 @@ export class VirtualClock implements GuestClock, TimeScale {
   advanceTo(ns: number): void {
     // Real time has fractions, guest time and the TSC have none.
     this.baseNs = Math.max(Math.floor(ns), this.now());
-    this.start = this.#executed();
+    this.start = this.#host.executed();
+  }
+
+  pass(ns: number): void {
+    this.#host.passed(ns);
   }
 
   /** Puts the clock where a saved state had it. */
   restore(ns: number): void {
     this.baseNs = ns;
-    this.start = this.#executed();
+    this.start = this.#host.executed();
   }
 
   /** Instructions until a point in guest time at the present rate. */
@@ -79,7 +89,7 @@ export class VirtualClock implements GuestClock, TimeScale {
         let index = this.#armed.length;
         while (index > 0 && this.#armed[index - 1]!.deadlineNs > deadlineNs) index--;
         this.#armed.splice(index, 0, entry);
-        if (index === 0) this.#sooner(deadlineNs);
+        if (index === 0) this.#host.sooner(deadlineNs);
       },
       cancel: remove,
     };

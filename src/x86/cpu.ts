@@ -120,6 +120,10 @@ export class Cpu implements VCpu {
     this.state.view.setFloat64(L.TIME_AT_DEADLINE, this.#executed + this.#granted - KICK / L.RECORD_BYTES, true);
   }
 
+  timeMoved(): void {
+    this.state.view.setFloat64(L.TIME_BASE, this.host.time.baseNs, true);
+  }
+
   setInterrupt(level: boolean): void {
     this.#setPending(PENDING_INTR, level);
     if (level && this.state.u32(L.RFLAGS) & IF) this.kick();
@@ -282,7 +286,7 @@ export class Cpu implements VCpu {
     state.setU32(L.DEADLINE, record + grant * L.RECORD_BYTES - kick);
     const { view } = state;
     const { time } = this.host;
-    view.setFloat64(L.TIME_BASE, time.baseNs, true);
+    this.timeMoved();
     view.setFloat64(L.TIME_START, time.start, true);
     view.setFloat64(L.TIME_RATE, time.rate, true);
     view.setFloat64(L.TIME_AT_DEADLINE, this.#executed + grant - kick / L.RECORD_BYTES, true);

@@ -57,6 +57,20 @@ describe.each(ACCELERATORS)('on $name', (tested) => {
     expect(await run([...store(ICR_HIGH, 0), ...store(ICR_LOW, STARTUP), 0x90, ...exit(7)])).toEqual({ kind: 'debug-exit', value: 7 });
   });
 
+  test('reading a clock’s register takes time, as on hardware, and all clocks agree', async () => {
+    const ticks = 0xfed0_00f0;
+    const code = [
+      ...store(0xfed0_0010, 1), // the HPET runs
+      ...[0x0f, 0x31, 0x89, 0xc7], // rdtsc; mov %eax, %edi
+      ...[0xa1, ...le32(ticks), 0x89, 0xc6, 0x31, 0xc9], // from ESI on, count in ECX
+      ...[0x41, 0xa1, ...le32(ticks), 0x29, 0xf0, 0x3d, ...le32(100_000), 0x72, 0xf1], // until a millisecond is over
+      ...[0x0f, 0x31, 0x29, 0xf8, 0x3d, ...le32(1_000_000), 0x0f, 0x93, 0xc0], // TSC, in nanoseconds: setae %al
+      ...[0x81, 0xf9, ...le32(2001), 0x0f, 0x96, 0xc3], // setbe %bl
+      ...[0xd0, 0xe3, 0x08, 0xd8, 0xe6, 0xf4, 0xf4],
+    ];
+    expect(await run(code)).toEqual({ kind: 'debug-exit', value: 3 });
+  });
+
   test('two PCI devices on one input of the 8259As hold it until both have let go', async () => {
     const readPic = [0xe4, 0xa0]; // in $0xa0, %al: IRR of the slave, with IRQ 11 in bit 3
     const code = [

@@ -10,6 +10,8 @@ export class TestClock implements GuestClock {
   readonly epochMs: number;
   /** Timer callbacks so far, to show that a device bounds them. */
   callbacks = 0;
+  /** Time that accesses took: told, not added. */
+  passedNs = 0;
   #now = 0;
   readonly #timers: Entry[] = [];
 
@@ -19,6 +21,10 @@ export class TestClock implements GuestClock {
 
   now(): number {
     return this.#now;
+  }
+
+  pass(ns: number): void {
+    this.passedNs += ns;
   }
 
   timer(callback: () => void): Timer {
