@@ -8,12 +8,11 @@ import type { RegistryHost } from '../registry/authorization.ts';
 import { digestInPath, LIST_PREFIX, pathOfTag, tagOf } from '../registry/paths.ts';
 import { parseRepository } from '../registry/reference.ts';
 import { Registry, type RegistryFile } from '../registry/registry.ts';
+import { INDEX_MAX_BYTES } from './manifest.ts';
 import type { Storage, StoredFile } from './storage.ts';
 
 /** A list of so many is half a MiB long, of the 4 that registries take. */
 const LIST_MAX = 2000;
-/** Larger than any file. */
-const MOST_BYTES = 2 ** 31;
 /** Longer than it takes another publisher, who has just seen that nobody is there, to say that it is. */
 const SETTLE_MS = 3000;
 
@@ -50,7 +49,8 @@ export class OciStorage implements Storage {
 
   async read(path: string): Promise<Uint8Array | undefined> {
     const digest = digestInPath(path) ?? (await this.#registry.files(tagOf(path)))?.files[0]?.digest;
-    return digest === undefined ? undefined : this.#registry.blob(digest, 0, undefined, MOST_BYTES);
+    // No file is larger than an index may be.
+    return digest === undefined ? undefined : this.#registry.blob(digest, 0, undefined, INDEX_MAX_BYTES);
   }
 
   /** Of what is named by its content: only when it is on a list, since another blob may go at any time. */
