@@ -44,6 +44,22 @@ test('a range is asked for, and the answer says where it starts', async () => {
   expect(await textOf(response.body)).toBe('lo');
 });
 
+test('headers go along, and what is sent arrives', async () => {
+  const seen: unknown[] = [];
+  const url = await serve((request, response) => {
+    const parts: Buffer[] = [];
+    request.on('data', (part: Buffer) => parts.push(part)).on('end', () => {
+      seen.push([request.method, request.headers['x-a'], Buffer.concat(parts).toString()]);
+      response.writeHead(201, { 'x-b': 'c' }).end();
+    });
+  });
+  await discard(await new BrowserFetch().get(url, { headers: { 'x-a': 'b' } }));
+  const response = await new BrowserFetch().send('PUT', url, { headers: { 'x-a': 'd' }, body: new TextEncoder().encode('hello') });
+  expect([response.status, response.header('x-b'), response.header('x-c')]).toEqual([201, 'c', undefined]);
+  await discard(response);
+  expect(seen).toEqual([['GET', 'b', ''], ['PUT', 'd', 'hello']]);
+}); // prettier-ignore
+
 test('a server that is not there, and a connection that breaks, are told as network', async () => {
   await expect(new BrowserFetch().get('http://127.0.0.1:9/x')).rejects.toMatchObject({ code: 'network' });
   const url = await serve((_request, response) => {

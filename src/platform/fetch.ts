@@ -37,7 +37,7 @@ export interface Fetch {
    * A caller that does not want the body must still end it, by `discard`.
    */
   get(url: string, options?: GetOptions): Promise<GetResponse>;
-  /** Any other request than a plain GET. Redirects are answers like others. Otherwise as `get`. */
+  /** Any other request than a plain GET. Redirects are not followed. Otherwise as `get`. */
   send(method: 'DELETE' | 'HEAD' | 'POST' | 'PUT', url: string, options?: SendOptions): Promise<GetResponse>;
 }
 
