@@ -15,17 +15,21 @@ import type { BuildHost, BuildMachine, MachineRequest } from './host.ts';
 import { PromptMachine, within } from './prompt.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
 
-/** What people may start with: a shell at a terminal, a command that a program runs. */
-const STARTS = [undefined, ['true']] as const;
+/** What people may start with: a shell at a terminal, more than once since none is as the other, and a command that a program runs. */
+const STARTS = [undefined, undefined, ['true']] as const;
+const STEPS = 1 + STARTS.length;
 /** Behind the prompt a machine does some more, and then waits. */
 const SETTLE_MS = 1000;
 const NONCE = 'f'.repeat(16);
 
 /** A saved state. Rejects with a VmError when the tree comes to no prompt. */
 export async function bootedState(host: BuildHost, kernel: Uint8Array, tree: Tree, store: ChunkStore): Promise<OrderedState> {
-  const total = 1 + STARTS.length;
-  host.progress({ step: 'booted state', done: 0, total, unit: 'items' });
-  const data = await stateAtPrompt(host, kernel, tree, store);
+  host.progress({ step: 'booted state', done: 0, total: STEPS, unit: 'items' });
+  return orderByStarts(host, tree, store, await stateAtPrompt(host, kernel, tree, store));
+}
+
+/** The same state with those pages first that a machine needs to start. */
+export async function orderByStarts(host: BuildHost, tree: Tree, store: ChunkStore, data: Uint8Array): Promise<OrderedState> {
   const source: ByteSource = {
     name: 'the booted state',
     sizeBytes: data.length,
@@ -33,11 +37,11 @@ export async function bootedState(host: BuildHost, kernel: Uint8Array, tree: Tre
   };
   const pages = new Set<number>();
   for (const [done, command] of STARTS.entries()) {
-    host.progress({ step: 'booted state', done: done + 1, total, unit: 'items' });
+    host.progress({ step: 'booted state', done: done + 1, total: STEPS, unit: 'items' });
     await goOn(host, tree, store, source, command, (page) => pages.add(page));
   }
   const ordered = orderState(source, [...pages], await host.stateCodec());
-  host.progress({ step: 'booted state', done: total, total, unit: 'items' });
+  host.progress({ step: 'booted state', done: STEPS, total: STEPS, unit: 'items' });
   return ordered;
 }
 
@@ -47,6 +51,8 @@ async function stateAtPrompt(host: BuildHost, kernel: Uint8Array, tree: Tree, st
     await machine.untilPrompt();
     // All that starts has started; nobody's history is in it.
     await machine.run('systemctl is-system-running --wait');
+    // Whoever goes on may do so days later: what is due then would all run at once, while somebody waits for the prompt.
+    await machine.run("systemctl stop '*.timer'");
     await machine.run('history -c; sync');
     await machine.untilPrompt();
     return await machine.state();
@@ -65,11 +71,23 @@ async function goOn(
   onPage: (page: number) => void,
 ): Promise<void> {
   const tail = new ConsoleTail();
-  let begun = (): void => {};
-  let ended = (): void => {};
-  const [begin, end] = [new Promise<void>((resolve) => (begun = resolve)), new Promise<void>((resolve) => (ended = resolve))];
+  let over = (): void => {};
+  const done = new Promise<void>((resolve) => (over = resolve));
+  let shown = '';
   const gate = new PromptGate(
-    { show: () => {}, nonce: NONCE, showBoot: false, onPrompt: () => {}, onBegin: () => begun(), onEnd: () => ended() },
+    {
+      show(data) {
+        shown = (shown + String.fromCharCode(...data)).slice(-200);
+        // What stands in escape sequences is for the terminal.
+        // oxlint-disable-next-line no-control-regex
+        if (!command && /# (\x1b\[[?\d;]*[a-zA-Z])*$/.test(shown)) over();
+      },
+      nonce: NONCE,
+      showBoot: false,
+      onPrompt: () => {},
+      onBegin: () => {},
+      onEnd: () => over(),
+    },
     'prompt',
   );
   const machine = await resume(host, tree, store, { source, onPage }, (data) => {
@@ -86,8 +104,8 @@ async function goOn(
       resumed: true,
     });
     void machine.input(new TextEncoder().encode(line));
-    await within(host, machine, tail, 'going on from its booted state, it did not answer', command ? end : begin);
-    if (!command) await host.clock.sleep(SETTLE_MS, host.signal);
+    await within(host, machine, tail, 'going on from its booted state, it did not answer', done);
+    await host.clock.sleep(SETTLE_MS, host.signal);
   } finally {
     machine.stop();
     await machine.ended;

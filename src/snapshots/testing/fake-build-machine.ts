@@ -48,7 +48,7 @@ export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = [
       async input(data) {
         const nonce = /\\035([0-9a-f]{16})/.exec(new TextDecoder().decode(data))?.[1];
         if (nonce !== undefined) {
-          setTimeout(() => request.output(encode(`\x1d${nonce}\x1e${nonce} 0\r\n`)), 0);
+          setTimeout(() => request.output(encode(`\x1d${nonce}root@daybreak:~# \x1e${nonce} 0\r\n`)), 0);
           return;
         }
         const command = /\{ (.*)\n\}/.exec(new TextDecoder().decode(data))?.[1] ?? '';
