@@ -7,8 +7,8 @@ import { normalizePath, parentOf, Tree, type TreeNode } from './tree.ts';
 const MAX_ENTRIES = 4_000_000;
 const MAX_XATTR_BYTES = 65_536;
 
-/** `name` is for messages. Throws `bad-image` when it is not what `Tree.encode` writes. */
-export function decodeTree(name: string, text: string): Tree {
+/** `name` is for messages; `digest` is that of the text, where it is known. Throws `bad-image` when it is not what `Tree.encode` writes. */
+export function decodeTree(name: string, text: string, digest?: string): Tree {
   const nodes = new Map<string, TreeNode>();
   let at = 0;
   for (let line = 1; at < text.length; line++) {
@@ -27,7 +27,7 @@ export function decodeTree(name: string, text: string): Tree {
     nodes.set(path, link === undefined ? nodeOf(record, bad) : linked(nodes, link, bad));
   }
   if (!nodes.has('')) throw new VmError('bad-image', `${name}: a tree without a root`);
-  return new Tree(nodes);
+  return new Tree(nodes, digest);
 }
 
 type Refuse = (what: string) => never;

@@ -73,9 +73,14 @@ export function parentOf(path: string): string {
 
 export class Tree {
   readonly #nodes: ReadonlyMap<string, TreeNode>;
+  #digest: Promise<string> | undefined;
 
-  /** From a builder: every parent is there and is a directory, the root ('') too. */
-  constructor(nodes: ReadonlyMap<string, TreeNode>) {
+  /**
+   * From a builder: every parent is there and is a directory, the root ('') too.
+   * @param digest where it is known
+   */
+  constructor(nodes: ReadonlyMap<string, TreeNode>, digest?: string) {
+    if (digest !== undefined) this.#digest = Promise.resolve(digest);
     // A parent sorts before its children; names in one directory sort by UTF-16 unit, the same on every host.
     this.#nodes = new Map([...nodes].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
   }
@@ -113,7 +118,7 @@ export class Tree {
   }
 
   digest(): Promise<string> {
-    return sha256(encoder.encode(this.encode()));
+    return (this.#digest ??= sha256(encoder.encode(this.encode())));
   }
 }
 

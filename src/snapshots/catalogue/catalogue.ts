@@ -114,7 +114,7 @@ export class Catalogue {
 
   /** The tree of that digest, verified. `where` is for messages. */
   async treeOf(where: string, digest: string): Promise<Tree> {
-    return decodeTree(where, new TextDecoder().decode(await this.store.get(digest)));
+    return decodeTree(where, new TextDecoder().decode(await this.store.get(digest)), digest);
   }
 
   /** The machine that is kept under a name. Throws `bad-image` when its record cannot be read. */

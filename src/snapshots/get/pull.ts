@@ -98,7 +98,7 @@ export async function openDay(
       'bad-image',
       `${where}: its record is that of ${snapshot.name}@${snapshot.day}, or of another tree: tell the publisher`,
     );
-  const tree = decodeTree(where, new TextDecoder().decode(await store.get(manifest.tree)));
+  const tree = decodeTree(where, new TextDecoder().decode(await store.get(manifest.tree)), manifest.tree);
   return { manifest, index, snapshot, tree, fetcher };
 }
 

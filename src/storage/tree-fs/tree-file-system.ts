@@ -112,9 +112,25 @@ export class TreeFileSystem implements FileSystemBackend {
   }
 
   restore(data: unknown): void {
-    const restored = this.#fresh();
-    restoreUpper(restored, data);
-    ({ quota: this.quota, inodes: this.inodes, nextIno: this.nextIno } = restored);
+    // A machine that goes on has just made it: no need to make it twice.
+    const restored = this.#isAsItsTree() ? this : this.#fresh();
+    try {
+      restoreUpper(restored, data);
+      this.#become(restored);
+    } catch (error) {
+      if (restored === this) this.#become(this.#fresh());
+      throw error;
+    }
+  }
+
+  #become({ quota, inodes, nextIno }: TreeFileSystem): void {
+    Object.assign(this, { quota, inodes, nextIno });
+  }
+
+  #isAsItsTree(): boolean {
+    if (this.nextIno !== this.treeInodes + 1 || this.inodes.size !== this.treeInodes) return false;
+    for (const { changed, lookups } of this.inodes.values()) if (changed || lookups > 0) return false;
+    return true;
   }
 
   /**
