@@ -88,6 +88,13 @@ export class Suite {
     for (const found of packages) yield { found, deb: await this.#archive.deb(found, () => {}) };
   }
 
+  /** One package alone. */
+  async package(name: string): Promise<{ found: DebianPackage; deb: Uint8Array }> {
+    const found = this.#index.get(name);
+    if (!found) throw new VmError('not-found', `the archive has no package ${name}`);
+    return { found, deb: await this.#archive.deb(found, () => {}) };
+  }
+
   busybox(): Promise<PackageFile> {
     return this.file('busybox-static', /^(usr\/)?bin\/busybox$/);
   }

@@ -28,7 +28,7 @@ export interface Root {
 
 /** A userland of these packages and what they need, with further files by path: text, and executable. */
 export async function debianRoot(
-  suite: Suite,
+  suite: Pick<Suite, 'packages'>,
   wanted: readonly string[],
   files: Readonly<Record<string, string | Uint8Array>>,
 ): Promise<Root> {
