@@ -139,6 +139,11 @@ describe('an initramfs', () => {
     expect(text).toContain('\x07'.repeat(16));
   });
 
+  test('finds them in /lib, too', async () => {
+    const files = { [`lib/modules/${VERSION}/modules.dep`]: 'k/nvme.ko.zst:\n', [`lib/modules/${VERSION}/k/nvme.ko.zst`]: 'the driver' };
+    expect((await make(files)).modules).toEqual(['nvme']);
+  });
+
   test('of a tree without modules has none', async () => {
     expect((await make({})).modules).toEqual([]);
   });

@@ -16,6 +16,8 @@ const WANTED = [
   'virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_scsi', 'nvme', 'ahci', 'ata_piix', 'sd_mod', 'mptspi', 'mptsas', 'vmw_pvscsi', 'hv_storvsc',
   'xen_blkfront', 'usb_storage', 'crc32c_generic', 'ext4',
 ]; // prettier-ignore
+/** The second is that of systems that have not merged it into /usr. */
+const PLACES = ['usr/lib/modules', 'lib/modules'];
 const MODULE_MAX_BYTES = 64 << 20;
 /** As far as the names in the archive go. */
 const MODULES_MAX = 1000;
@@ -54,8 +56,8 @@ export async function makeInitramfs(tree: Tree, store: ChunkStore, kernelVersion
 
 /** What the wanted ones need stands before them. */
 async function modulesFor(tree: Tree, store: ChunkStore, version: string): Promise<string[]> {
-  const directory = `usr/lib/modules/${version}`;
-  const list = tree.get(`${directory}/modules.dep`);
+  const directory = PLACES.map((place) => `${place}/${version}`).find((path) => tree.get(`${path}/modules.dep`)?.type === 'file');
+  const list = directory === undefined ? undefined : tree.get(`${directory}/modules.dep`);
   if (list?.type !== 'file') return [];
   const needs = new Map<string, string[]>();
   for (const line of new TextDecoder().decode(await store.get(list.digest)).split('\n')) {
