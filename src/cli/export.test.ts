@@ -60,6 +60,7 @@ test('a disk is written, and how to start it is told', async () => {
     status: 0,
     errors: expect.stringMatching(/a\.qcow2: debian@2026-11-01, .*, a disk of 1\.1 GB\n/),
   });
+  expect(errors.match(/^writing: /gm)).toHaveLength(1);
   expect(errors).toContain('no driver modules');
   expect(errors).toMatch(/start it: qemu-system-x86_64 .*format=qcow2,if=virtio\n$/);
   expect(readFileSync(path).subarray(0, 4)).toEqual(Buffer.from([0x51, 0x46, 0x49, 0xfb]));

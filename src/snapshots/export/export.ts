@@ -60,8 +60,10 @@ export async function exportSnapshot(
       if (host.signal?.aborted) throw new VmError('cancelled', `stopped before ${path} was whole: nothing of it is left`);
       yield part;
       if (!('holeBytes' in part)) written += part.length;
-      host.progress({ step: 'writing', done: total === undefined ? written : Math.min(written, total), total, unit: 'bytes' });
+      // What shares a place with zeros is written with them: more than there is of content.
+      host.progress({ step: 'writing', done: total === undefined ? written : Math.min(written, total - 1), total, unit: 'bytes' });
     }
+    if (total !== undefined) host.progress({ step: 'writing', done: total, total, unit: 'bytes' });
   };
   if (format === 'tar' || format === 'tar.zst') {
     const tar = writeTar(tree, store);
