@@ -5,6 +5,7 @@ import { sha256 } from '../base/sha256.ts';
 import { NodeClock } from '../node/clock.ts';
 import { NodeFetch } from '../node/fetch.ts';
 import { NodeFiles } from '../node/files.ts';
+import { nodeZstd } from '../node/zstd.ts';
 import { fetchStretch, unpackFrame } from '../snapshots/get/frames.ts';
 import { openSource } from '../snapshots/get/open-source.ts';
 import { FileChunkStore } from '../storage/file-chunk-store.ts';
@@ -25,7 +26,8 @@ async function get({ digest, frame, offset, sizeBytes }: Piece): Promise<{ data:
   const here = (await store.has(digest)) ? await store.get(digest).catch(() => undefined) : undefined;
   if (here) return { data: here, fetchedBytes: 0 };
   const stretch = { pack: frame.pack.digest, offset: frame.offset, length: frame.length, frames: [frame] };
-  const raw = await unpackFrame(source, frame, (await fetchStretch(source, stretch)).get(frame)!);
+  const packed = (await fetchStretch(source, stretch)).get(frame)!;
+  const raw = unpackFrame(source, frame, packed, await nodeZstd());
   const data = raw.subarray(offset, offset + sizeBytes);
   if ((await sha256(data)) !== digest)
     throw new VmError('bad-digest', `${source.name}: a page of memory is not what was signed for: it was damaged or changed on the way`);

@@ -2,7 +2,7 @@
 import { VmError } from '../base/errors.ts';
 import { Catalogue, parseSnapshotName } from '../snapshots/catalogue/catalogue.ts';
 import type { Snapshot } from '../snapshots/catalogue/snapshot.ts';
-import { KERNEL_COMMAND_LINE } from '../snapshots/debian/prepare.ts';
+import { KERNEL_COMMAND_LINE } from '../snapshots/debian/kernel-command-line.ts';
 import { COMMAND_INIT, commandRoot } from '../snapshots/get/command-root.ts';
 import { LayeredStore, OnDemandStore } from '../snapshots/get/on-demand-store.ts';
 import { originOf } from '../snapshots/get/origins.ts';

@@ -3,9 +3,19 @@ import type { Zstd } from '../platform/zstd.ts';
 import { zstdPackage } from './zstd-package.ts';
 
 export async function nodeZstd(): Promise<Zstd> {
-  const { compress, compressUsingDict, createCCtx, createDCtx, decompressUsingDict, freeCCtx, freeDCtx } = await zstdPackage();
+  const { compress, compressUsingDict, decompress, createCCtx, createDCtx, decompressUsingDict, freeCCtx, freeDCtx } = await zstdPackage();
   return {
     compress: (data, level) => compress(data, level),
+    decompress(data, sizeBytes) {
+      // The package makes as much room as the frame says.
+      if (zstdContentSize(data) !== sizeBytes) return undefined;
+      try {
+        const content = decompress(data);
+        return content.length === sizeBytes ? content : undefined;
+      } catch {
+        return undefined;
+      }
+    },
     compressAgainst(base, data, level) {
       const context = createCCtx();
       try {
@@ -15,7 +25,6 @@ export async function nodeZstd(): Promise<Zstd> {
       }
     },
     decompressAgainst(base, data, sizeBytes) {
-      // The package makes as much room as the frame says.
       if (zstdContentSize(data) !== sizeBytes) return undefined;
       const context = createDCtx();
       try {

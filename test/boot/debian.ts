@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { VmError } from '../../src/base/errors.ts';
 import { sha256 } from '../../src/base/sha256.ts';
 import { nodeHost } from '../../src/cli/host.ts';
-import { systemMirror } from '../../src/cli/verbs/try.ts';
+import { systemMirror } from '../../src/cli/system-debian.ts';
 import { DEFAULT_MIRROR } from '../../src/snapshots/debian/apt-sources.ts';
 import { DebianArchive } from '../../src/snapshots/debian/archive.ts';
 import { DEBIAN_ARCHIVE_KEYS } from '../../src/snapshots/debian/keys/archive-keys.ts';

@@ -11,7 +11,7 @@ import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
-import { systemKeyring, systemMirror } from './try.ts';
+import { systemKeyring, systemMirror } from '../system-debian.ts';
 
 /** Of zstd's compression: a booted state is made once, and fetched by many. */
 const STATE_LEVEL = 9;

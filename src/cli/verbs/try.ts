@@ -1,24 +1,14 @@
 /** `daybreak try`: a snapshot, or today's Debian unstable, in a machine that is thrown away. */
 import { VmError } from '../../base/errors.ts';
-import type { Files } from '../../platform/files.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
 import { isKeptName } from '../../snapshots/catalogue/kept.ts';
-import { DEFAULT_MIRROR, mirrorFromSources } from '../../snapshots/debian/apt-sources.ts';
-import { KERNEL_COMMAND_LINE, prepareDebian } from '../../snapshots/debian/prepare.ts';
-import { readKeyring } from '../../snapshots/debian/release.ts';
-import { runArchive } from '../../snapshots/debian/run-archive.ts';
 import { parseMemory, text, type ParsedArguments } from '../arguments.ts';
 import { watchCompiler } from '../compiler-watch.ts';
 import type { Host } from '../host.ts';
 import { machineName } from '../machines/registration.ts';
-import { runInTerminal, type RunInTerminal } from '../run-in-terminal.ts';
 import { statsFormat } from '../stats.ts';
 import { tryLocal } from '../try-local.ts';
 import { trySnapshot } from '../try-snapshot.ts';
-import { ESCAPE_HINT } from '../usage/running.ts';
-
-const SUITE = 'unstable';
-const KEYRINGS = ['/usr/share/keyrings/debian-archive-keyring.pgp', '/usr/share/keyrings/debian-archive-keyring.gpg'];
 
 export async function tryVerb(host: Host, { values, positionals, command }: ParsedArguments): Promise<number> {
   if (positionals.length !== 1) throw new VmError('usage', 'try: expected one name (daybreak try debian)');
@@ -55,7 +45,10 @@ export async function tryVerb(host: Host, { values, positionals, command }: Pars
     }
     const userland = kind === 'userland';
     const options = { values, command, name: machine, memoryBytes: memoryBytes ?? (userland ? 512 : 1024) * 2 ** 20, stats, watch };
-    return await (userland ? tryDebian(host, options) : trySnapshot(host, name, options));
+    if (!userland) return await trySnapshot(host, name, options);
+    // OpenPGP and what reads packages are large: whoever has a snapshot does not wait for them.
+    const { tryDebian } = await import('../try-debian.ts');
+    return await tryDebian(host, options);
   } finally {
     await watch.close();
   }
@@ -87,73 +80,4 @@ async function kindOf(
   });
   if (!snapshot) return name === 'debian' && own === undefined ? 'userland' : 'alone';
   return command === undefined || own !== undefined || (await catalogue.booted(snapshot)) ? 'local' : 'alone';
-}
-
-async function tryDebian(host: Host, options: RunInTerminal): Promise<number> {
-  const { values, command } = options;
-  const mirror = (text(values, 'mirror') ?? (await systemMirror(host.files)) ?? DEFAULT_MIRROR).replace(/\/+$/, '');
-  const image = await prepareDebian(
-    host,
-    {
-      mirror,
-      suite: SUITE,
-      keyring: await readKeyring([...(await systemKeyring(host.files)), host.archiveKeys]),
-      strict: values['strict'] === true,
-      allowOlder: values['allow-older'] === true,
-      offline: values['offline'] === true,
-      cacheDirectory: `${host.cacheDirectory}/debian`,
-      stateDirectory: `${host.stateDirectory}/debian`,
-    },
-    host.messages.progress,
-    host.signal,
-  );
-  host.signal.throwIfAborted();
-  const { terminal, messages } = host;
-  const size = terminal.size();
-  const person = terminal.inputIsTerminal && terminal.outputIsTerminal;
-  const run = await runArchive({
-    ...(command && { command }),
-    ...(size && { size }),
-    ...(terminal.outputIsTerminal && host.environment['TERM'] && { term: host.environment['TERM'] }),
-    plain: !person,
-  });
-  if (!command) {
-    messages.line(
-      `Debian ${SUITE} of ${image.date}, Linux ${image.kernelVersion}, ${image.packageCount} packages; exit powers off, ${ESCAPE_HINT}`,
-    );
-    messages.line('a small system, fetched; daybreak build debian makes the full one, which then starts by the same name');
-  }
-  const append = text(values, 'append');
-  return runInTerminal(
-    host,
-    {
-      of: { name: 'debian', day: image.date },
-      kernel: image.kernel,
-      initrds: [image.initramfs, run],
-      commandLine: append ? `${KERNEL_COMMAND_LINE} ${append}` : KERNEL_COMMAND_LINE,
-    },
-    options,
-    true,
-  );
-}
-
-/** The mirror that this system's apt uses, if it is a Debian. */
-export async function systemMirror(files: Files): Promise<string | undefined> {
-  const directory = '/etc/apt/sources.list.d';
-  const names = (await files.list(directory)).filter((name) => /\.(list|sources)$/.test(name));
-  const found: [string, string][] = [];
-  for (const path of ['/etc/apt/sources.list', ...names.map((name) => `${directory}/${name}`)]) {
-    const data = await files.read(path).catch(() => undefined);
-    if (data) found.push([path, new TextDecoder().decode(data)]);
-  }
-  return mirrorFromSources(found);
-}
-
-/** The archive keys that this system trusts, if it is a Debian. */
-export async function systemKeyring(files: Files): Promise<Uint8Array[]> {
-  for (const path of KEYRINGS) {
-    const data = await files.read(path).catch(() => undefined);
-    if (data) return [data];
-  }
-  return [];
 }

@@ -117,7 +117,7 @@ export class ContentFetcher {
           else failed.push(plan);
           continue;
         }
-        raw ??= await unpackFrame(this.#source, frame, packed);
+        raw ??= unpackFrame(this.#source, frame, packed, this.#zstd);
         const [first] = plan.pieces;
         if (plan.pieces.length === 1) {
           await this.#keep(this.#store, first!, raw);

@@ -1,6 +1,6 @@
 /** Gets frames out of packs: what lies together is fetched together. */
 import { VmError } from '../../base/errors.ts';
-import { decompress } from '../../storage/decompress.ts';
+import type { Zstd } from '../../platform/zstd.ts';
 import { PIECE_MAX_BYTES, type Frame } from '../../storage/packs/pack-index.ts';
 import { packFile } from '../publish/manifest.ts';
 import type { Source } from './source.ts';
@@ -51,16 +51,12 @@ export async function fetchStretch(source: Source, stretch: Stretch, signal?: Ab
   );
 }
 
-/** Unpacks a frame of pieces. Rejects with `bad-digest`: only damage or malice makes it fail. */
-export async function unpackFrame(source: Source, frame: Frame, data: Uint8Array): Promise<Uint8Array> {
-  const where = `${source.name}/${packFile(frame.pack.digest)}`;
-  const bad = (cause?: unknown): never => {
-    throw new VmError(
-      'bad-digest',
-      `${where}: at ${frame.offset} it is not what was published: the pack is damaged, cut short or another one`,
-      cause,
-    );
-  };
-  const raw = await decompress(where, data, Math.min(frame.rawBytes, PIECE_MAX_BYTES)).catch((error: unknown) => bad(error));
-  return raw.length === frame.rawBytes ? raw : bad();
+/** Unpacks a frame of pieces. Throws `bad-digest`: only damage or malice makes it fail. */
+export function unpackFrame(source: Source, frame: Frame, data: Uint8Array, zstd: Zstd): Uint8Array {
+  const raw = frame.rawBytes > PIECE_MAX_BYTES ? undefined : zstd.decompress(data, frame.rawBytes);
+  if (raw) return raw;
+  throw new VmError(
+    'bad-digest',
+    `${source.name}/${packFile(frame.pack.digest)}: at ${frame.offset} it is not what was published: the pack is damaged, cut short or another one`,
+  );
 }

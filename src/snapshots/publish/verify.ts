@@ -68,7 +68,7 @@ export async function verifyPublished(source: Source, host: VerifyHost, fingerpr
   let [done, packedBytes] = [0, 0];
   for (const [digest, frames] of packs) {
     packedBytes += frames[0]!.pack.sizeBytes;
-    await attempt(() => verifyPack(source, digest, frames, segments.values()));
+    await attempt(() => verifyPack(source, digest, frames, segments.values(), host.zstd));
     host.progress({ step: 'packs', done: ++done, total: packs.size, unit: 'items' });
   }
   for (const [day, manifest] of manifests) await attempt(() => verifyDay(source, host, day, manifest, segments));
@@ -127,14 +127,20 @@ function framesByPack(segments: Iterable<Segment>): Map<string, Frame[]> {
   return packs;
 }
 
-async function verifyPack(source: Source, digest: string, frames: readonly Frame[], segments: Iterable<Segment>): Promise<void> {
+async function verifyPack(
+  source: Source,
+  digest: string,
+  frames: readonly Frame[],
+  segments: Iterable<Segment>,
+  zstd: Zstd,
+): Promise<void> {
   const data = await verifiedFile(source, packFile(digest), frames[0]!.pack.sizeBytes, digest);
   for (const { pieces } of segments) {
     let last: { frame: Frame; raw: Uint8Array } | undefined;
     for (const { frame, digest: piece, offset, sizeBytes } of pieces) {
       if (frame.pack.digest !== digest) continue;
       if (last?.frame !== frame)
-        last = { frame, raw: await unpackFrame(source, frame, data.subarray(frame.offset, frame.offset + frame.length)) };
+        last = { frame, raw: unpackFrame(source, frame, data.subarray(frame.offset, frame.offset + frame.length), zstd) };
       if ((await sha256(last.raw.subarray(offset, offset + sizeBytes))) !== piece)
         throw new VmError('bad-digest', `${source.name}/${packFile(digest)}: the content ${piece} is not what its index says`);
     }
