@@ -16,7 +16,7 @@ import { PromptMachine, within } from './prompt.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
 
 /** What people may start with: a shell at a terminal, more than once since none is as the other, and a command that a program runs. */
-const STARTS = [undefined, undefined, ['true']] as const;
+const STARTS = [undefined, undefined, undefined, ['true']] as const;
 const STEPS = 1 + STARTS.length;
 /** Behind the prompt a machine does some more, and then waits. */
 const SETTLE_MS = 1000;

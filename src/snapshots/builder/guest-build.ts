@@ -4,7 +4,7 @@ import type { ChunkStore } from '../../storage/chunk-store.ts';
 import { TreeBuilder } from '../../storage/tree-builder.ts';
 import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
-import { KERNEL_COMMAND_LINE } from '../debian/prepare.ts';
+import { KERNEL_COMMAND_LINE } from '../debian/kernel-command-line.ts';
 import { ROOT_OPTIONS, ROOT_TAG } from './root.ts';
 import { ConsoleTail } from './console-tail.ts';
 import { BUILD_DIRECTORY, BUILD_SCRIPT } from './guest-script.ts';

@@ -1,5 +1,5 @@
 /** How a machine's kernel finds its root: over virtio-fs, which Debian's kernels since trixie have built in. */
-import { KERNEL_COMMAND_LINE } from '../debian/prepare.ts';
+import { KERNEL_COMMAND_LINE } from '../debian/kernel-command-line.ts';
 
 export const ROOT_TAG = 'root';
 export const ROOT_OPTIONS = `root=${ROOT_TAG} rootfstype=virtiofs rw`;
