@@ -77,3 +77,6 @@ export const processorState = defineState('processor', 3, {
 });
 
 export type ProcessorState = StateOf<typeof processorState>;
+
+/** No event. */
+export const NOTHING: Readonly<ProcessorState['event']> = { kind: NO_EVENT, vector: 0, hasError: false, error: 0 };

@@ -3,7 +3,7 @@
  * the system routines. What instructions mean is in isa/ and system/; how handlers run is in engine.ts.
  */
 import type { CpuModel } from '../machine/cpu-model.ts';
-import type { ProcessorState } from '../machine/processor-state.ts';
+import { EXCEPTION, EXTERNAL_INTERRUPT, NO_EVENT, NOTHING, type ProcessorState } from '../machine/processor-state.ts';
 import type { Exit, Registers, Segment, SegmentName, VCpu, VCpuCounts, VCpuHost } from '../machine/vcpu.ts';
 import { Engine } from './engine.ts';
 import * as F from './faults.ts';
@@ -63,6 +63,8 @@ export class Cpu implements VCpu {
   trap = false;
   /** How often handlers were left, by reason. */
   readonly #exits = Array.from<number>({ length: EXITS.length }).fill(0);
+  /** Accepted by another accelerator, and not delivered yet: the first thing that `run` does. */
+  event: Readonly<ProcessorState['event']> = NOTHING;
   /** Linear address to go on at; routines change it to jump. */
   next = 0n;
 
@@ -107,6 +109,7 @@ export class Cpu implements VCpu {
     this.shadow = false;
     this.debugShadow = false;
     this.trap = false;
+    this.event = NOTHING;
     this.#halted = false;
     this.#shutdown = false;
     resetCpu(this);
@@ -148,6 +151,7 @@ export class Cpu implements VCpu {
     const end = this.#executed + budget;
     const { state } = this;
     this.engine.compiler?.settle(this.#guestTime);
+    if (this.event.kind !== NO_EVENT) this.deliverEvent();
     for (;;) {
       if (this.#shutdown) return { kind: 'shutdown' };
       const left = end - this.#executed;
@@ -353,6 +357,14 @@ export class Cpu implements VCpu {
     this.#halted = false;
     if (vector === F.DB) this.state.setU32(L.DR7, this.state.u32(L.DR7) & ~DR7_GD);
     if (!deliver(this, vector, error, kind)) this.#shutdown = true;
+  }
+
+  /** Delivers what another accelerator has accepted, if it has. */
+  deliverEvent(): void {
+    const { kind, vector, hasError, error } = this.event;
+    this.event = NOTHING;
+    if (kind === EXCEPTION) this.interrupt(vector, hasError ? error : undefined, 'exception');
+    else if (kind === EXTERNAL_INTERRUPT) this.interrupt(vector, undefined, 'external');
   }
 
   /** The TSC is guest time and this. */

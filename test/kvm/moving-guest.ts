@@ -1,7 +1,8 @@
 /**
  * A guest that is busy with everything that moves: user mode with integer, x87, SSE and AVX registers in use; timer interrupts of
  * the local APIC and, by the I/O APIC, of the 8254; a virtio device with MSI-X; HLT. What it computes depends on none of
- * that: it prints it, after a dot now and then, and ends by debug exit.
+ * that: it prints it, after a
+ * dot now and then, and ends by debug exit: R15, and R15 with XMM, YMM and x87 registers added, each 16 letters.
  */
 import { VirtioPci } from '../../src/devices/virtio/pci-transport.ts';
 import { NOTIFY_PAGE } from '../../src/devices/virtio/registers.ts';
@@ -101,11 +102,18 @@ export function movingGuest({ rounds, avx }: MovingGuest): Uint8Array {
   a.absolute([0xb8], labels.user, 4); // mov eax, user
   a.put(0x50, 0x48, 0xcf); // push rax; iretq
 
-  // What user mode calls by INT3. EAX of 0: ask the device for random bytes, and add them to R15; else the end.
-  const [finish, quiet, wait, done, letter] = [new Label(), new Label(), new Label(), new Label(), new Label()];
+  // What user mode calls by INT3. EAX of 0: ask the device for random bytes, and add them to R15; 1: print R15; 2: the same, and end.
+  const [print, quiet, wait, done, letter, end] = Array.from({ length: 6 }, () => new Label()) as [
+    Label,
+    Label,
+    Label,
+    Label,
+    Label,
+    Label,
+  ];
   a.place(labels.call);
   a.put(0x85, 0xc0); // test eax, eax
-  a.relative([0x0f, 0x85], finish); // jnz
+  a.relative([0x0f, 0x85], print); // jnz
   a.put(0x50, 0x57, 0x52, 0xf6, 0xc3, DOT_EVERY - 1); // push rax; push rdi; push rdx; test bl, DOT_EVERY - 1
   a.short(0x75, quiet);
   a.put(0x66, 0xba, 0xf8, 0x03, 0xb0, 0x2e, 0xee); // mov dx, 0x3f8; mov al, '.'; out
@@ -121,12 +129,16 @@ export function movingGuest({ rounds, avx }: MovingGuest): Uint8Array {
   a.put(0x8b, 0x04, 0x25, ...le(BUFFER, 4), 0x49, 0x01, 0xc7); // mov eax, [buffer]; add r15, rax
   a.put(0xc7, 0x04, 0x25, ...le(BUFFER, 4), ...le(0, 4)); // mov dword [buffer], 0
   a.put(0x5a, 0x5f, 0x58, 0x48, 0xcf); // pop rdx; pop rdi; pop rax; iretq
-  a.place(finish);
-  a.put(0xb9, ...le(16, 4), 0x66, 0xba, 0xf8, 0x03); // mov ecx, 16; mov dx, 0x3f8
+  a.place(print);
+  a.put(0x89, 0xc6, 0xb9, ...le(16, 4), 0x66, 0xba, 0xf8, 0x03); // mov esi, eax; mov ecx, 16; mov dx, 0x3f8
   a.place(letter);
   a.put(0x49, 0xc1, 0xc7, 4, 0x44, 0x88, 0xf8, 0x24, 15, 0x04, 0x41, 0xee); // rol r15, 4; mov al, r15b; and al, 15; add al, 'A'; out
   a.put(0xff, 0xc9); // dec ecx
   a.short(0x75, letter);
+  a.put(0x83, 0xfe, 2); // cmp esi, 2
+  a.short(0x74, end);
+  a.put(0x48, 0xcf); // iretq
+  a.place(end);
   out(0xf4, ENDED);
   a.put(0xf4, 0xeb, 0xfd); // hlt; jmp
 
@@ -164,10 +176,14 @@ function userCode(a: Assembler, user: Label, { rounds, avx }: MovingGuest): void
   a.short(0x75, inner);
   a.put(0x31, 0xc0, 0xcc, 0xff, 0xcb); // xor eax, eax; int3; dec ebx
   a.short(0x75, outer);
+  const print = (how: number): void => a.put(0xb8, ...le(how, 4), 0xcc); // mov eax, how; int3
+  print(1);
   for (const xmm of [0, 1, 4]) a.put(0x66, 0x48, 0x0f, 0x7e, 0xc0 | (xmm << 3), 0x49, 0x01, 0xc7); // movq rax, xmm; add r15, rax
+  print(1);
   if (avx) a.put(0xc4, 0xe3, 0x7d, 0x39, 0xcd, 1, 0x66, 0x48, 0x0f, 0x7e, 0xe8, 0x49, 0x31, 0xc7); // vextracti128 xmm5, ymm1, 1; xor r15
+  print(1);
   for (const at of [SCRATCH, SCRATCH + 8]) a.put(0xdf, 0x3c, 0x25, ...le(at, 4), 0x4c, 0x03, 0x3c, 0x25, ...le(at, 4)); // fistp; add r15
-  a.put(0xb8, ...le(1, 4), 0xcc); // mov eax, 1; int3
+  print(2);
 }
 
 type Store = readonly [address: number, value: number, width: number];

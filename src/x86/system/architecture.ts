@@ -1,7 +1,7 @@
 /** The processor's state in terms of the architecture, for other accelerators, and back: machine/processor-state.ts. */
 import { VmError } from '../../base/errors.ts';
 import {
-  AVX_AT, EXCEPTION, EXTERNAL_INTERRUPT, NO_EVENT, type ProcessorState, processorState, STATE_MSR_NAMES, STATE_MSRS, XSAVE_BYTES, XSTATE_BV,
+  AVX_AT, type ProcessorState, processorState, STATE_MSR_NAMES, STATE_MSRS, XSAVE_BYTES, XSTATE_BV,
 } from '../../machine/processor-state.ts'; // prettier-ignore
 import type { Cpu } from '../cpu.ts';
 import * as L from '../runtime/layout.ts';
@@ -92,7 +92,7 @@ export function readArchitecture(cpu: Cpu): ProcessorState {
   saved.nmiBlocked = cpu.nmiBlocked;
   saved.nmiPending = cpu.nmiPending;
   saved.specCtrl = state.u64(L.SPEC_CTRL);
-  saved.event = { kind: NO_EVENT, vector: 0, hasError: false, error: 0 };
+  saved.event = { ...cpu.event };
   return saved;
 }
 
@@ -122,9 +122,7 @@ export function writeArchitecture(cpu: Cpu, saved: ProcessorState): void {
   cpu.nmiBlocked = saved.nmiBlocked;
   cpu.nmiPending = saved.nmiPending;
   state.setU64(L.SPEC_CTRL, saved.specCtrl);
-  const { kind, vector, hasError, error } = saved.event;
-  if (kind === EXCEPTION) cpu.interrupt(vector, hasError ? error : undefined, 'exception');
-  else if (kind === EXTERNAL_INTERRUPT) cpu.interrupt(vector, undefined, 'external');
+  cpu.event = { ...saved.event };
 }
 
 const MSR_PLACES = [

@@ -1,6 +1,7 @@
 /** The processor's state as plain data. The state block is one stretch of memory, so it is saved as one. */
 import { VmError } from '../../base/errors.ts';
 import { bool, bytes, count, defineState } from '../../machine/state.ts';
+import { NOTHING } from '../../machine/processor-state.ts';
 import type { Cpu } from '../cpu.ts';
 import * as L from '../runtime/layout.ts';
 
@@ -17,6 +18,7 @@ const cpuState = defineState('x86-cpu', 2, {
 });
 
 export function saveCpu(cpu: Cpu): unknown {
+  cpu.deliverEvent();
   const { state } = cpu;
   const next = new Uint8Array(8);
   new DataView(next.buffer).setBigUint64(0, cpu.next, true);
@@ -39,6 +41,7 @@ export function restoreCpu(cpu: Cpu, data: unknown): void {
   }
   new Uint8Array(state.view.buffer, L.STATE, SIZE).set(saved.block);
   engine.resetArena();
+  cpu.event = NOTHING;
   engine.runtime.flushTlb();
   cpu.setTscOffset(state.u64(L.TSC_OFFSET));
   cpu.next = new DataView(saved.next.buffer, saved.next.byteOffset).getBigUint64(0, true);
