@@ -6,11 +6,15 @@ import type { KvmVm } from './system.ts';
 
 /** More than any machine of ours has; KVM has a limit, too, and what is over it comes as an access. */
 const MOST = 256;
+const SYS_POLL = 7;
+const POLLIN = 1;
 
 /** One doorbell that KVM catches. */
 interface Bell extends Disposable {
   /** Notes that it has rung, if it has. */
   take(): boolean;
+  /** Of its eventfd. */
+  readonly fd: number;
 }
 
 export class DoorbellWatch implements Disposable {
@@ -20,6 +24,8 @@ export class DoorbellWatch implements Disposable {
   readonly #caught = new Map<Mapping, Bell[]>();
   #seen = -1;
   #rung: (() => void)[] = [];
+  readonly #poll = new Int32Array(2 * MOST);
+  #pollCount = 0;
 
   /** @param wake called from the event loop when a device is to hear of something: by `answer` */
   constructor(vm: KvmVm, bus: Bus, wake: () => void) {
@@ -39,6 +45,10 @@ export class DoorbellWatch implements Disposable {
       this.#caught.delete(mapping);
     }
     for (const mapping of mappings) if (!this.#caught.has(mapping)) this.#caught.set(mapping, this.#catch(mapping));
+    // struct pollfd: descriptor, and what to look for.
+    const bells = [...this.#caught.values()].flat();
+    bells.forEach(({ fd }, n) => this.#poll.set([fd, POLLIN], 2 * n));
+    this.#pollCount = bells.length;
   }
 
   #catch({ base, device }: Mapping): Bell[] {
@@ -59,6 +69,7 @@ export class DoorbellWatch implements Disposable {
       const caught = onDoorbell(this.#vm, event, { address: base + at, width });
       return {
         take,
+        fd: event.fd,
         dispose() {
           watch.dispose();
           caught.dispose();
@@ -66,6 +77,13 @@ export class DoorbellWatch implements Disposable {
         },
       };
     });
+  }
+
+  /** As `settle`, and costs next to nothing when none has rung. */
+  look(): void {
+    if (this.#pollCount === 0) return;
+    const { native } = this.#vm.system;
+    if (native.syscall(SYS_POLL, native.address(this.#poll), this.#pollCount, 0) > 0) this.settle();
   }
 
   /** Tells the devices also what the event loop has not heard of: for a machine that stands still. */

@@ -7,6 +7,7 @@ import type { Disposable } from '../../base/disposable.ts';
 import type { ProcessorState } from '../../machine/processor-state.ts';
 import type { Exit, Registers, VCpu, VCpuCounts } from '../../machine/vcpu.ts';
 import type { DoorbellWatch } from './doorbells.ts';
+import { ExitBursts } from './exit-bursts.ts';
 import type { KernelLocalApic } from './local-apic.ts';
 import { ASLEEP, BELL } from './thread-words.ts';
 import type { ThreadedVCpu } from './threaded-vcpu.ts';
@@ -31,6 +32,8 @@ export class Processors implements VCpu, Disposable {
   readonly #first: ThreadedVCpu;
   readonly #vcpus: readonly ThreadedVCpu[];
   readonly #shared: Int32Array<SharedArrayBuffer>;
+  /** One processor only: others would have to wait for this thread meanwhile. */
+  readonly #bursts: ExitBursts | undefined;
   #stopAsked = false;
   #paused = true;
 
@@ -42,6 +45,7 @@ export class Processors implements VCpu, Disposable {
     this.#doorbells = doorbells;
     this.#localApics = localApics;
     for (const apic of localApics) apic.stop(() => {});
+    if (vcpus.length === 1) this.#bursts = new ExitBursts(vcpus[0], doorbells);
     this.#first = vcpus[0];
     this.#vcpus = vcpus;
     this.#shared = shared;
@@ -76,12 +80,18 @@ export class Processors implements VCpu, Disposable {
         if (this.#stopAsked) return this.#leave(BUDGET);
         this.#doorbells.update();
         if (this.#paused) this.#goOn();
+        if (this.#bursts?.here) {
+          const exit = this.#bursts.run(until, () => this.#stopAsked);
+          if (exit) return this.#leave(exit);
+        }
         vcpu.enter();
       }
       if (this.#stopAsked || performance.now() >= until) return this.#leave(BUDGET);
       if (served) linger = true;
-      else if (linger) linger = Atomics.wait(this.#shared, BELL, bell, LINGER_MS) !== 'timed-out';
-      else {
+      else if (linger) {
+        linger = Atomics.wait(this.#shared, BELL, bell, LINGER_MS) !== 'timed-out';
+        this.#bursts?.note(linger);
+      } else {
         Atomics.store(this.#shared, ASLEEP, 1);
         if (Atomics.load(this.#shared, BELL) === bell) return HALT;
         Atomics.store(this.#shared, ASLEEP, 0);
@@ -164,6 +174,7 @@ export class Processors implements VCpu, Disposable {
 
   dispose(): void {
     this.pause();
+    this.#bursts?.dispose();
     this.#doorbells.dispose();
     for (const vcpu of this.#vcpus) vcpu.dispose();
   }

@@ -75,6 +75,17 @@ export class RunSignal implements Disposable {
 
   /** Sends the signal after that many nanoseconds; 0: never. Replaces an earlier time. */
   arm(ns: number): void {
+    this.#setTimer(ns, 0);
+  }
+
+  /** Sends the signal again and again, after that many nanoseconds each; 0: no more. */
+  every(ns: number): void {
+    this.#setTimer(ns, ns);
+  }
+
+  #setTimer(ns: number, intervalNs: number): void {
+    this.#time[0] = BigInt(Math.floor(intervalNs / NS_PER_S));
+    this.#time[1] = BigInt(Math.floor(intervalNs % NS_PER_S));
     this.#time[2] = BigInt(Math.floor(ns / NS_PER_S));
     this.#time[3] = BigInt(Math.floor(ns % NS_PER_S));
     this.#native.syscall(SYS_TIMER_SETTIME, this.#timer, 0, this.#timeAddress, 0);

@@ -8,6 +8,7 @@ import { VmError } from '../../base/errors.ts';
 import type { ProcessorState } from '../../machine/processor-state.ts';
 import type { Exit, Registers } from '../../machine/vcpu.ts';
 import * as K from './abi.ts';
+import type { Native } from './native.ts';
 import { signalThread } from './run-signal.ts';
 import { END, MAIN, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
 import { checked } from './system.ts';
@@ -94,7 +95,10 @@ export class ThreadedVCpu extends VCpuBase {
 
   #serveOut(): Exit | undefined {
     this.#entered = false;
-    const result = Atomics.load(this.#words, RESULT);
+    return this.#serveResult(Atomics.load(this.#words, RESULT));
+  }
+
+  #serveResult(result: number): Exit | undefined {
     if (result < 0) {
       this.count(K.KVM_EXIT_INTR);
       this.unfinished = false;
@@ -102,6 +106,32 @@ export class ThreadedVCpu extends VCpuBase {
       throw new VmError('host-io', `KVM_RUN failed with error ${-result}`);
     }
     return this.serve(this.data.getUint32(RUN.exitReason, true));
+  }
+
+  /** Whether its thread has begun. */
+  get hasThread(): boolean {
+    return Atomics.load(this.#words, TID) !== 0;
+  }
+
+  get kernel(): Native {
+    return this.native;
+  }
+
+  /** The guest goes on, on the calling thread. Only when the vCPU is out and what it left has been served. */
+  runHere(): Exit | 'interrupted' | undefined {
+    const result = this.native.ioctl(this.fd, K.KVM_RUN, 0);
+    return result === -K.EINTR ? 'interrupted' : this.#serveResult(result);
+  }
+
+  /** Makes the calling thread the one that KVM expects, and tells what that took in milliseconds. The guest executes nothing. */
+  changeThread(): number {
+    this.data.setUint8(RUN.immediateExit, 1);
+    const before = performance.now();
+    this.native.ioctl(this.fd, K.KVM_RUN, 0);
+    const spent = performance.now() - before;
+    this.unfinished = false;
+    this.data.setUint8(RUN.immediateExit, 0);
+    return spent;
   }
 
   /** Calls its thread out of KVM_RUN. */
