@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -39,11 +39,14 @@ test('a raw disk has what was asked for where it was asked for, and holes betwee
   const { size, blocks } = statSync(path);
   expect(size).toBe(DISK_BYTES);
   expect(blocks * 512).toBeLessThan(1024 * KIB);
-  const data = readFileSync(path);
+  const handle = openSync(path, 'r');
   for (const extent of EXTENTS) {
-    expect(data.subarray(extent.offset, extent.offset + extent.sizeBytes).equals(await extent.read())).toBe(true);
-    expect(data[extent.offset - 1]).toBe(0);
+    const data = Buffer.alloc(extent.sizeBytes + 1);
+    readSync(handle, data, 0, data.length, extent.offset - 1);
+    expect(data.subarray(1).equals(await extent.read())).toBe(true);
+    expect(data[0]).toBe(0);
   }
+  closeSync(handle);
 });
 
 test.skipIf(missing !== undefined)('a qcow2 disk is sound to qemu-img, small, and the same as the raw one', async () => {
@@ -57,17 +60,20 @@ test.skipIf(missing !== undefined)('a qcow2 disk is sound to qemu-img, small, an
 });
 
 test.skipIf(missing !== undefined)('a qcow2 disk with more clusters than a block of reference counts has room for is sound', async () => {
-  const size = 33_000 * 64 * KIB;
-  const disk = qcow2Disk(
-    size,
-    Array.from({ length: 33_000 }, (_, i) => filled(i * 64 * KIB, 1, 7)),
-  );
+  const data = new Uint8Array(64 * KIB).fill(7);
+  const extents = Array.from({ length: 33_000 }, (_, i) => bytesAt(i * data.length, data));
+  const disk = qcow2Disk(extents.length * data.length, extents);
   const path = join(directory, 'large.qcow2');
-  // Zeros as holes, so that the test needs no 2 GB.
+  // A hole in place of the content, which comes last, so that the test needs no 2 GB.
   await new NodeFiles().write(
     path,
     (async function* () {
-      for await (const part of disk) yield part[0] === 7 ? { holeBytes: part.length } : part;
+      let holeBytes = 0;
+      for await (const part of disk) {
+        if (part[0] === 7) holeBytes += part.length;
+        else yield part;
+      }
+      yield { holeBytes };
     })(),
   );
   expect(spawnSync('qemu-img', ['check', path], { encoding: 'utf8' })).toMatchObject({ status: 0 });

@@ -106,11 +106,19 @@ async function* clusters(extents: readonly DiskExtent[]): AsyncGenerator<[index:
     for (let done = 0; done < extent.sizeBytes;) {
       const at = extent.offset + done;
       const index = Math.floor(at / CLUSTER_BYTES);
-      if (open && open.index !== index) yield [open.index, open.data];
-      if (open?.index !== index) open = { index, data: new Uint8Array(CLUSTER_BYTES) };
       const here = Math.min(extent.sizeBytes - done, (index + 1) * CLUSTER_BYTES - at);
-      open.data.set(content.subarray(done, done + here), at - index * CLUSTER_BYTES);
+      const part = content.subarray(done, done + here);
       done += here;
+      if (open && open.index !== index) {
+        yield [open.index, open.data];
+        open = undefined;
+      }
+      if (here === CLUSTER_BYTES) {
+        yield [index, part];
+        continue;
+      }
+      open ??= { index, data: new Uint8Array(CLUSTER_BYTES) };
+      open.data.set(part, at - index * CLUSTER_BYTES);
     }
   }
   if (open) yield [open.index, open.data];
