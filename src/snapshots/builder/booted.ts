@@ -17,9 +17,20 @@ import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
 
 /** What people may start with: a shell at a terminal, more than once since none is as the other, and a command that a program runs. */
 const STARTS = [undefined, undefined, undefined, ['true']] as const;
+/** What is run at the prompt before the machine is saved. */
+const PREPARATIONS = [
+  // Whoever goes on may do so days later: what is due then would all run at once, while somebody waits for the prompt.
+  "systemctl stop '*.timer'",
+  // What memory holds of files that no program has mapped is in the tree, too, and need not be in the state. What is free then is filled with
+  // zeros, which take no room: of large stretches the machine hears from Linux, small ones are what Linux takes first.
+  'sync; echo 1 >/proc/sys/vm/drop_caches; head -c 192M /dev/zero >/dev/shm/zeros; rm /dev/shm/zeros',
+  // What whoever goes on runs first.
+  'date -u; stty -a',
+  'history -c; sync',
+];
 const STEPS = 1 + STARTS.length;
-/** Behind the prompt a machine does some more, and then waits. */
-const SETTLE_MS = 1000;
+/** Behind the prompt: Linux does some things now and then, which come into any start. */
+const SETTLE_MS = 4000;
 const NONCE = 'f'.repeat(16);
 
 /** A saved state. Rejects with a VmError when the tree comes to no prompt. */
@@ -51,9 +62,7 @@ async function stateAtPrompt(host: BuildHost, kernel: Uint8Array, tree: Tree, st
     await machine.untilPrompt();
     // All that starts has started; nobody's history is in it.
     await machine.run('systemctl is-system-running --wait');
-    // Whoever goes on may do so days later: what is due then would all run at once, while somebody waits for the prompt.
-    await machine.run("systemctl stop '*.timer'");
-    await machine.run('history -c; sync');
+    for (const command of PREPARATIONS) await machine.run(command);
     await machine.untilPrompt();
     return await machine.state();
   } finally {
