@@ -4,21 +4,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bootedState } from '../../src/snapshots/builder/booted.ts';
-import { SYSTEM_MEMORY_BYTES } from '../../src/snapshots/builder/root.ts';
-import { Catalogue } from '../../src/snapshots/catalogue/catalogue.ts';
-import type { Snapshot } from '../../src/snapshots/catalogue/snapshot.ts';
-import { nodeHost } from '../../src/cli/host.ts';
-import { nodeStateCodec } from '../../src/node/state-codec.ts';
-import { NodeFiles } from '../../src/node/files.ts';
 import { buildDaybreak } from './daybreak.ts';
 import { openSuite } from './debian.ts';
 import { fetched } from './linux.ts';
-import { debianRoot, startStateMachine } from './tree-root.ts';
+import { makeSmallSnapshot } from './small-snapshot.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'daybreak-try-'));
-const PACKAGES = ['systemd-sysv', 'dbus', 'udev', 'login', 'passwd', 'procps', 'apt', 'mount', 'bash'];
-const AUTOLOGIN = '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --keep-baud 115200 - $TERM\n';
 
 beforeAll(buildDaybreak, 300_000);
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -43,44 +34,7 @@ function daybreakTry(args: readonly string[], input = ''): Promise<Ended> {
 }
 
 test('a snapshot goes on from its booted state, boots, and is kept', { timeout: 3_600_000 }, async (context) => {
-  const { root, kernel } = await fetched(context, async () => {
-    const suite = await openSuite('sid');
-    return {
-      root: await debianRoot(suite, PACKAGES, { 'etc/systemd/system/serial-getty@.service.d/autologin.conf': AUTOLOGIN }),
-      kernel: (await suite.kernel('linux-image-cloud-amd64')).vmlinuz.data,
-    };
-  });
-  const catalogue = new Catalogue(new NodeFiles(), join(directory, 'daybreak'));
-  for (const [, node] of root.tree.entries()) if (node.type === 'file') await catalogue.store.put(await root.store.get(node.digest));
-  const snapshot: Snapshot = {
-    format: 1,
-    name: 'small',
-    day: '2026-11-01',
-    tree: await catalogue.putTree(root.tree),
-    entryCount: root.tree.size,
-    contentBytes: 1,
-    kernel: { digest: await catalogue.store.put(kernel), version: 'of today' },
-    inputs: 'f'.repeat(64),
-    lock: {
-      format: 1,
-      recipe: 'small',
-      day: '2026-11-01',
-      suites: [{ name: 'sid', dateMs: 1, index: 'e'.repeat(64) }],
-      packages: [],
-      kernel: [],
-    },
-    packages: [],
-    probes: [],
-  };
-  await catalogue.add(snapshot);
-  const host = {
-    ...nodeHost(new AbortController().signal),
-    progress: () => {},
-    consoleLog: () => {},
-    stateCodec: nodeStateCodec,
-    startMachine: startStateMachine,
-  };
-  await catalogue.addBooted(snapshot, await bootedState(host, kernel, root.tree, catalogue.store), SYSTEM_MEMORY_BYTES);
+  await fetched(context, async () => makeSmallSnapshot(await openSuite('sid'), directory));
 
   const resumed = await daybreakTry(
     ['small', '--', 'sh', '-c', 'cat /proc/uptime; date +%s; tr a-z A-Z; echo gone > /root/gone; exit 7'],
