@@ -79,7 +79,7 @@ export const timerDivisor = (divideConfiguration: number): number =>
 
 const TIMER_MODE = 3 << 17;
 const TIMER_PERIODIC = 1 << 17;
-export const isPeriodic = (state: LocalApicState): boolean => (state.lvtTimer & TIMER_MODE) === TIMER_PERIODIC;
+export const isPeriodic = (state: Pick<LocalApicState, 'lvtTimer'>): boolean => (state.lvtTimer & TIMER_MODE) === TIMER_PERIODIC;
 
 const SVR_ENABLE = 1 << 8;
 const DELIVERY_NMI = 4 << 8;

@@ -2,10 +2,10 @@
  * A local APIC in the host's kernel, as a device. Its timer is the kernel's and never stands still, so it is taken from there when
  * the machine does: what it counts is kept here meanwhile.
  */
-import { localApicState, timerCount, type LocalApicState } from '../../machine/interrupt-state.ts';
+import { isPeriodic, localApicState, timerCount, type LocalApicState } from '../../machine/interrupt-state.ts';
 import { SREGS } from './abi.ts';
 import { KernelDevice } from './kernel-device.ts';
-import { CURRENT_COUNT, INITIAL_COUNT, IRR, type KvmLocalApic, localApicFromKvm, localApicToKvm } from './lapic-state.ts';
+import { CURRENT_COUNT, INITIAL_COUNT, IRR, LVT_TIMER, type KvmLocalApic, localApicFromKvm, localApicToKvm } from './lapic-state.ts';
 import type { Native } from './native.ts';
 import { getMsr, getPart, setMsr, setPart } from './vcpu-state.ts';
 
@@ -80,10 +80,11 @@ export class KernelLocalApic extends KernelDevice<LocalApicState> {
       const rip = this.#registers();
       if (counts) flush();
       const after = this.#read();
-      const timer = timerOf(localApicFromKvm(after, this.state, this.#now()));
       if (counts && rip !== this.#registers() && attempt < ATTEMPTS) continue;
       // Expired since, and not delivered: with the timer, that would be forgotten.
-      if (counts && expired(before, after)) this.#raise(after.page);
+      const owes = counts && (beginsAgain(after.page) || expired(before, after));
+      const timer = timerOf(localApicFromKvm(after, this.state, this.#now()));
+      if (owes) this.#raise(after.page);
       if (counts) this.#writeStopped(after.page);
       this.#stopped = timer;
       return;
@@ -119,6 +120,13 @@ export class KernelLocalApic extends KernelDevice<LocalApicState> {
     }
     if (tscDeadline !== 0n) setMsr(this.#native, this.#fd, IA32_TSC_DEADLINE, tscDeadline);
   }
+}
+
+/** Puts a periodic timer that shows the very end of its period, which the kernel has not noticed yet, to the beginning of the next. */
+function beginsAgain(page: DataView): boolean {
+  if (!isPeriodic({ lvtTimer: page.getUint32(LVT_TIMER, true) }) || page.getUint32(CURRENT_COUNT, true) !== 0) return false;
+  page.setUint32(CURRENT_COUNT, page.getUint32(INITIAL_COUNT, true), true);
+  return true;
 }
 
 /** Whether the timer went off between two looks. */
