@@ -140,7 +140,7 @@ test.for([
     if (avx && !/^flags.* avx2 /m.test(readFileSync('/proc/cpuinfo', 'utf8'))) return context.skip('this processor has no AVX2');
     const { cpu: offered } = kvm.accelerator;
     const cpu = { ...modelOf(offered), features: new Set([...offered.features, ...(avx ? AVX : [])]), tscKhz: TSC_KHZ };
-    const kernel = movingGuest({ rounds: ROUNDS, avx });
+    const kernel = movingGuest({ rounds: ROUNDS, avx, random: true });
     const settled = new Traveller(cpu, kernel);
     await settled.arrive('jit');
     expect(await settled.pc.machine.run()).toEqual({ kind: 'debug-exit', value: ENDED });

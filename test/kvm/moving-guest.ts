@@ -54,10 +54,12 @@ export interface MovingGuest {
   /** Each has a stretch of computing and a request to the device. */
   readonly rounds: number;
   readonly avx: boolean;
+  /** Adds what the device gives to what is computed. */
+  readonly random: boolean;
 }
 
 /** A bzImage with a 64-bit entry. */
-export function movingGuest({ rounds, avx }: MovingGuest): Uint8Array {
+export function movingGuest({ rounds, avx, random }: MovingGuest): Uint8Array {
   const a = new Assembler(ENTRY);
   const store = (address: number, value: number, width = 4): void => {
     a.put(0xbf, ...le(address, 4), ...(width === 2 ? [0x66] : []), width === 1 ? 0xc6 : 0xc7, 0x07, ...le(value, width));
@@ -126,7 +128,8 @@ export function movingGuest({ rounds, avx }: MovingGuest): Uint8Array {
   a.put(0xfb, 0xf4); // sti; hlt
   a.short(0xeb, wait);
   a.place(done);
-  a.put(0x8b, 0x04, 0x25, ...le(BUFFER, 4), 0x49, 0x01, 0xc7); // mov eax, [buffer]; add r15, rax
+  a.put(0x8b, 0x04, 0x25, ...le(BUFFER, 4)); // mov eax, [buffer]
+  if (random) a.put(0x49, 0x01, 0xc7); // add r15, rax
   a.put(0xc7, 0x04, 0x25, ...le(BUFFER, 4), ...le(0, 4)); // mov dword [buffer], 0
   a.put(0x5a, 0x5f, 0x58, 0x48, 0xcf); // pop rdx; pop rdi; pop rax; iretq
   a.place(print);
@@ -149,14 +152,14 @@ export function movingGuest({ rounds, avx }: MovingGuest): Uint8Array {
     a.put(0x5f, 0x48, 0xcf); // pop rdi; iretq
   });
 
-  userCode(a, labels.user, { rounds, avx });
+  userCode(a, labels.user, rounds, avx);
   const code = new Uint8Array(GDT + 0x1000 - IMAGE);
   code.set(a.finish(), ENTRY - IMAGE);
   setTables(new DataView(code.buffer), labels);
   return makeBzImage({ code });
 }
 
-function userCode(a: Assembler, user: Label, { rounds, avx }: MovingGuest): void {
+function userCode(a: Assembler, user: Label, rounds: number, avx: boolean): void {
   const [outer, inner] = [new Label(), new Label()];
   a.place(user);
   a.put(0xdb, 0xe3, 0x0f, 0xae, 0x14, 0x25, ...le(MXCSR, 4)); // fninit; ldmxcsr

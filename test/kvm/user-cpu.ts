@@ -13,6 +13,7 @@ import {
 import type { Kvm } from './guest.ts';
 
 const LIMIT_NS = 20e6;
+const ATTEMPTS = 4;
 const IF = 0x200;
 const RF = 0x10000;
 const WITH_ERROR_CODE = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
@@ -59,6 +60,8 @@ export class UserCpu {
     let bug: string | undefined;
     try {
       exit = this.vcpu.run(LIMIT_NS).kind;
+      // On a loaded computer, the time may have been others'.
+      for (let n = 0; n < ATTEMPTS && exit === 'budget'; n++) exit = this.vcpu.run(LIMIT_NS).kind;
     } catch (error) {
       bug = String(error);
     }
