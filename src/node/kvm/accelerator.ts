@@ -7,7 +7,7 @@ import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../
 import { KVM_CAP_MAX_VCPUS } from './abi.ts';
 import { KernelChips, missingForChips } from './chips.ts';
 import { DoorbellWatch } from './doorbells.ts';
-import { kvmCpu, type KvmCpuWishes } from './cpu.ts';
+import { kvmCpu, type KvmCpuWishes, scalesTsc } from './cpu.ts';
 import { guestCpuid } from './cpuid.ts';
 import { KernelLocalApic } from './local-apic.ts';
 import type { Native } from './native.ts';
@@ -78,6 +78,11 @@ export class KvmAccelerator implements Accelerator, Disposable {
   /** What KVM lacks for interrupt controllers of its own: the name of a capability; undefined when nothing. */
   missingForChips(): string | undefined {
     return missingForChips(this.#system);
+  }
+
+  /** Whether a guest's TSC can count nanoseconds, whatever the host's does. */
+  get scalesTsc(): boolean {
+    return scalesTsc(this.#system);
   }
 
   /** On the calling thread, which is the one that may run it. */

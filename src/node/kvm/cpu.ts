@@ -47,7 +47,7 @@ export function kvmCpu(system: KvmSystem, { wanted, kernelChips, makeshift }: Kv
     if (seen) checkOffer(seen, identity, WHO);
     return { identity };
   }
-  const tscKhz = makeshift || system.extension(KVM_CAP_TSC_CONTROL) > 0 ? TSC_KHZ : hostTscKhz(system);
+  const tscKhz = makeshift || scalesTsc(system) ? TSC_KHZ : hostTscKhz(system);
   const offered = { features: features.filter((feature) => FEATURES.has(feature)), tscKhz };
   if (seen) {
     checkOffer(seen, offered, WHO);
@@ -61,6 +61,8 @@ export function kvmCpu(system: KvmSystem, { wanted, kernelChips, makeshift }: Kv
   const most = [...model.features, ...MITIGATIONS].filter((one) => offered.features.includes(one) && !OTHERWISE_HERE.has(one));
   return withModel({ ...model, features: new Set(most) });
 }
+
+export const scalesTsc = (system: KvmSystem): boolean => system.extension(KVM_CAP_TSC_CONTROL) > 0;
 
 const isModel = (wanted: CpuIdentity | CpuModel | undefined): wanted is CpuModel => wanted?.features instanceof Set;
 

@@ -53,7 +53,7 @@ export const thisHost: KvmHost = {
   probe(native) {
     const accelerator = new KvmAccelerator(native);
     try {
-      return [chipsIn(accelerator), ...probeKvm(accelerator)];
+      return [chipsIn(accelerator), tscIn(accelerator), ...probeKvm(accelerator)];
     } finally {
       accelerator.dispose();
     }
@@ -66,6 +66,14 @@ function chipsIn(accelerator: KvmAccelerator): Finding {
   const what = 'interrupt controllers in the kernel';
   if (missing === undefined) return { what, works: true };
   return { what, works: false, instead: `this KVM lacks ${missing}: machines have Daybreak’s own, and one processor` };
+}
+
+/** A TSC of 1 GHz, which machines have elsewhere: see cpu.ts. */
+function tscIn({ scalesTsc, cpu }: KvmAccelerator): Finding {
+  const what = 'time-stamp counters of any speed';
+  if (scalesTsc) return { what, works: true };
+  const instead = `this KVM lacks KVM_CAP_TSC_CONTROL: guests have the processor’s own counter (${cpu.tscKhz} kHz), and saved machines go on where it is as fast`;
+  return { what, works: false, instead };
 }
 
 interface Trouble {
