@@ -66,6 +66,20 @@ test('processes see each other’s machines, and a killed one leaves nothing', {
   expect(readdirSync(join(runtime, 'daybreak'))).toEqual([]);
 });
 
+test('a process that stands still is shown as such; stop says what helps, and works when it goes on', { timeout: 120_000 }, async () => {
+  const kernel = scratch.write('stands', makeMultiboot(undefined, Uint8Array.of(0xf4, 0xeb, 0xfd)));
+  const machine = start('boot', '--kernel', kernel, '--memory', '16', '--name', 'still');
+  await expect.poll(names, { timeout: 60_000, interval: 500 }).toEqual(['still']);
+  machine.child.kill('SIGSTOP');
+  expect((await daybreak('ps')).output).toMatch(/^still +stands +does not answer /m);
+  const { status, errors } = await daybreak('stop', 'still', '--now');
+  expect([status, errors]).toEqual([1, expect.stringContaining(`kill -CONT ${machine.child.pid} wakes it`)]);
+  const stopping = daybreak('stop', 'still', '--now');
+  setTimeout(() => machine.child.kill('SIGCONT'), 3000);
+  expect(await stopping).toMatchObject({ status: 0, errors: expect.stringContaining('still is ended') });
+  expect((await machine.ended).status).toBe(0);
+});
+
 const MODULES = ['button', 'evdev'];
 const SCRIPT = `${MODULES.map((name) => `insmod /lib/${name}.ko\n`).join('')}
 for event in /sys/class/input/event*; do

@@ -14,6 +14,8 @@ import { STOP_SECONDS } from '../usage/running.ts';
 const ENDING_MS = 10 * 60_000;
 /** A process that has not answered in so long is stuck. */
 const ANSWER_MS = 15_000;
+/** Each takes two seconds when there is no answer. */
+const ATTEMPTS = 5;
 
 export async function stopVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   const all = values['all'] === true;
@@ -25,8 +27,7 @@ export async function stopVerb(host: Host, { values, positionals }: ParsedArgume
   const registry = new MachineRegistry(host.files, await host.runtimeDirectory());
   const stopOne = async (find: () => Promise<RunningMachineEntry>): Promise<boolean> => {
     try {
-      const entry = await find();
-      if (entry.silent) throw silent(entry);
+      const entry = await answering(host, registry, await find());
       await stop(host, registry, entry, save === undefined ? { do: 'stop', timeoutMs } : { do: 'save', path: resolve(save) });
       return true;
     } catch (error) {
@@ -42,6 +43,20 @@ export async function stopVerb(host: Host, { values, positionals }: ParsedArgume
   if (finds.length === 0) host.messages.line('no machine runs');
   const stopped = await Promise.all(finds.map(stopOne));
   return stopped.every(Boolean) ? EXIT_OK : EXIT_FAILURE;
+}
+
+/** A busy process may be slow to answer: it is asked some times more. Rejects when it does not, or is gone. */
+async function answering(host: Host, registry: MachineRegistry, found: RunningMachineEntry): Promise<RunningMachineEntry> {
+  const { name, pid } = found.facts;
+  let entry: RunningMachineEntry | undefined = found;
+  for (let attempt = 1; entry?.silent && attempt < ATTEMPTS; attempt++) {
+    host.signal.throwIfAborted();
+    host.messages.transient(`${name} does not answer yet…`);
+    entry = await registry.find(name);
+  }
+  if (!entry) throw new VmError('not-found', `${name} (process ${pid}) has ended by itself`);
+  if (entry.silent) throw silent(entry);
+  return entry;
 }
 
 async function stop(host: Host, registry: MachineRegistry, entry: RunningMachineEntry, request: Request): Promise<void> {
