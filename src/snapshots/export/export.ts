@@ -15,7 +15,8 @@ export const EXPORT_FORMATS = ['qcow2', 'raw', 'tar', 'tar.zst'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 const FRAME_BYTES = 8 << 20;
-const LEVEL = 9;
+/** Of zstd: 9 makes it a twentieth smaller, in four times the time (a small system of 152 MB: 59.6 MB and 16 s, 63.2 MB and 3.5 s). */
+const LEVEL = 3;
 
 /** A run that goes on writes all the time. */
 const ABANDONED_MS = 3_600_000;
