@@ -90,3 +90,22 @@ test('a doorbell is heard amid a burst', async (context) => {
   for (let slice = 0; seen.rings === 0 && slice < 1000; slice++) machine.processors.run(SLICE_NS);
   expect(seen.rings).toBe(1);
 });
+
+test.for([1, 2])('what a device has served, the guest has executed when it stands still: %i processors', async (processors, context) => {
+  if (!kvm) return context.skip('no KVM here');
+  guest = new KernelGuest(kvm, program, processors);
+  const { machine, pio, memory } = guest;
+  const seen = { served: 0 };
+  pio.map(0x10, 1, 'counter', { read: () => ++seen.served & 0xff, write() {} });
+  const [IN, INC, JMP] = [0x1000, 0x1002, 0x1006];
+  guest.startReal([0xe4, 0x10, 0xff, 0x06, 0x00, 0x30, 0xeb, 0xf8]); // in al, 0x10; inc word [0x3000]; jmp
+  await guest.until(() => seen.served > 20);
+  const random = seededRandom(5);
+  for (let round = 0; round < 120; round++) {
+    machine.processors.run(1 + random(100_000));
+    machine.processors.pause();
+    const rip = Number(machine.processors.registers().rip);
+    expect([IN, INC, JMP]).toContain(rip);
+    expect(memory.read16(0x3000), `round ${round}, at 0x${rip.toString(16)}`).toBe((seen.served - (rip === INC ? 1 : 0)) & 0xffff);
+  }
+});

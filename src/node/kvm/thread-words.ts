@@ -7,10 +7,13 @@
 export const REQUEST = 0xf000 / 4;
 /** A `MAIN` … `OVER`. */
 export const OWNER = 0xf004 / 4;
-/** What KVM_RUN gave back: 0, or minus the error number. */
+/** What KVM_RUN gave back: 0, or minus the error number; or `NOT_ENTERED`. */
 export const RESULT = 0xf008 / 4;
 /** The kernel's number of the vCPU's thread; 0 until it is there. */
 export const TID = 0xf00c / 4;
+
+/** The thread was called out before it entered KVM_RUN: what KVM has to finish there is still to do. */
+export const NOT_ENTERED = -0x1_0000;
 
 /** The main thread has the vCPU: its exit is being served, or it stands still. */
 export const MAIN = 0;

@@ -10,7 +10,7 @@ import type { Exit, Registers } from '../../machine/vcpu.ts';
 import * as K from './abi.ts';
 import type { Native } from './native.ts';
 import { signalThread } from './run-signal.ts';
-import { END, MAIN, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
+import { END, MAIN, NOT_ENTERED, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
 import { checked } from './system.ts';
 import { VCpuBase, type VCpuParts } from './vcpu-base.ts';
 import { getPart, setPart } from './vcpu-state.ts';
@@ -99,6 +99,7 @@ export class ThreadedVCpu extends VCpuBase {
   }
 
   #serveResult(result: number): Exit | undefined {
+    if (result === NOT_ENTERED) return undefined;
     if (result < 0) {
       this.count(K.KVM_EXIT_INTR);
       this.unfinished = false;
@@ -120,7 +121,8 @@ export class ThreadedVCpu extends VCpuBase {
   /** The guest goes on, on the calling thread. Only when the vCPU is out and what it left has been served. */
   runHere(): Exit | 'interrupted' | undefined {
     const result = this.native.ioctl(this.fd, K.KVM_RUN, 0);
-    return result === -K.EINTR ? 'interrupted' : this.#serveResult(result);
+    const exit = this.#serveResult(result);
+    return result === -K.EINTR ? 'interrupted' : exit;
   }
 
   /** Makes the calling thread the one that KVM expects, and tells what that took in milliseconds. The guest executes nothing. */

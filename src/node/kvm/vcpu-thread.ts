@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { KVM_RUN, KVM_SET_SIGNAL_MASK, EINTR } from './abi.ts';
 import { koffiNative } from './koffi.ts';
 import { RunSignal } from './run-signal.ts';
-import { ASLEEP, BELL, END, MAIN, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
+import { ASLEEP, BELL, END, MAIN, NOT_ENTERED, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
 
 async function live({ fd, pid, memory, shared }: ThreadData): Promise<void> {
   const native = await koffiNative();
@@ -21,8 +21,8 @@ async function live({ fd, pid, memory, shared }: ThreadData): Promise<void> {
       continue;
     }
     // Whoever kicks sets the word before it sends the signal: with the word seen, the signal may be forgotten.
-    const result = Atomics.exchange(words, REQUEST, 0) ? -EINTR : native.ioctl(fd, KVM_RUN, 0);
-    if (result === -EINTR) signal.drain();
+    const result = Atomics.exchange(words, REQUEST, 0) ? NOT_ENTERED : native.ioctl(fd, KVM_RUN, 0);
+    if (result === -EINTR || result === NOT_ENTERED) signal.drain();
     Atomics.store(words, RESULT, result);
     // An end that was asked for meanwhile stays.
     Atomics.compareExchange(words, OWNER, THREAD, MAIN);
