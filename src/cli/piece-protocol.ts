@@ -56,5 +56,5 @@ export function awaitAnswer(answer: SharedArrayBuffer, limitMs: number): { data:
       `a page of the machine's memory did not come within ${limitMs / 1000} s: check the network, or pull the snapshot first`,
     );
   const [code, message] = JSON.parse(new TextDecoder().decode(data)) as [ErrorCode, string];
-  throw new VmError(code, message);
+  throw new VmError(code, `the machine cannot go on without a page of its memory: ${message}`);
 }
