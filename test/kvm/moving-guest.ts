@@ -43,7 +43,9 @@ const REGISTERS = 0xc000_0000;
 const MSIX_TABLE = 0xc000_8000;
 const MSIX_CAPABILITY = 0x11;
 
-const BREAKPOINT = 3;
+/** User mode calls by HLT, which is a fault there: KVM does not tell of software exceptions that it has not delivered yet. */
+const GENERAL_PROTECTION = 13;
+const HLT = 0xf4;
 const [TIMER, PIT, VIRTIO] = [0x40, 0x41, 0x42];
 const APIC_PERIOD_NS = 700_000;
 const PIT_PERIOD = 2000;
@@ -104,7 +106,7 @@ export function movingGuest({ rounds, avx, random }: MovingGuest): Uint8Array {
   a.absolute([0xb8], labels.user, 4); // mov eax, user
   a.put(0x50, 0x48, 0xcf); // push rax; iretq
 
-  // What user mode calls by INT3. EAX of 0: ask the device for random bytes, and add them to R15; 1: print R15; 2: the same, and end.
+  // What user mode calls. EAX of 0: ask the device for random bytes, and add them to R15; 1: print R15; 2: the same, and end.
   const [print, quiet, wait, done, letter, end] = Array.from({ length: 6 }, () => new Label()) as [
     Label,
     Label,
@@ -114,6 +116,7 @@ export function movingGuest({ rounds, avx, random }: MovingGuest): Uint8Array {
     Label,
   ];
   a.place(labels.call);
+  a.put(0x48, 0x83, 0xc4, 8, 0x48, 0xff, 0x04, 0x24); // add rsp, 8, over the error code; inc qword [rsp], over the HLT
   a.put(0x85, 0xc0); // test eax, eax
   a.relative([0x0f, 0x85], print); // jnz
   a.put(0x50, 0x57, 0x52, 0xf6, 0xc3, DOT_EVERY - 1); // push rax; push rdi; push rdx; test bl, DOT_EVERY - 1
@@ -177,9 +180,9 @@ function userCode(a: Assembler, user: Label, rounds: number, avx: boolean): void
   a.put(0xf2, 0x0f, 0x2a, 0xd9, 0xf2, 0x0f, 0x58, 0xe3); // cvtsi2sd xmm3, ecx; addsd xmm4, xmm3
   a.put(0xd8, 0xc1, 0xff, 0xc9); // fadd st0, st1; dec ecx
   a.short(0x75, inner);
-  a.put(0x31, 0xc0, 0xcc, 0xff, 0xcb); // xor eax, eax; int3; dec ebx
+  a.put(0x31, 0xc0, HLT, 0xff, 0xcb); // xor eax, eax; hlt; dec ebx
   a.short(0x75, outer);
-  const print = (how: number): void => a.put(0xb8, ...le(how, 4), 0xcc); // mov eax, how; int3
+  const print = (how: number): void => a.put(0xb8, ...le(how, 4), HLT); // mov eax, how; hlt
   print(1);
   for (const xmm of [0, 1, 4]) a.put(0x66, 0x48, 0x0f, 0x7e, 0xc0 | (xmm << 3), 0x49, 0x01, 0xc7); // movq rax, xmm; add r15, rax
   print(1);
@@ -240,7 +243,7 @@ function setTables(view: DataView, { call, timer, pit, virtio }: Readonly<Record
   pointer(IDTR, IDT, VECTORS * 16 - 1);
   view.setUint32(MXCSR - IMAGE, 0x1f80, true);
   u64(TSS + 4, BigInt(KERNEL_STACK));
-  for (const [vector, label] of [[BREAKPOINT, call], [TIMER, timer], [PIT, pit], [VIRTIO, virtio]] as const) {
+  for (const [vector, label] of [[GENERAL_PROTECTION, call], [TIMER, timer], [PIT, pit], [VIRTIO, virtio]] as const) {
     const gate = IDT + vector * 16 - IMAGE;
     view.setUint32(gate, (label.at! & 0xffff) | (KERNEL_CODE << 16), true);
     view.setUint32(gate + 4, 0xee00 | (label.at! & 0xffff_0000), true);
