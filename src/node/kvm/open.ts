@@ -33,7 +33,10 @@ export async function openKvm(name: 'kvm' | 'auto', { completer, program, cpu, l
     log('warn', 'kvm', trouble);
   }
   try {
-    return new KvmAccelerator(native!, { completer, program, makeshift: !works, ...(cpu !== undefined && { cpu }) });
+    const accelerator = new KvmAccelerator(native!, { completer, program, makeshift: !works, ...(cpu !== undefined && { cpu }) });
+    if (!works && !accelerator.scalesTsc)
+      log('warn', 'kvm', 'the guest’s TSC is the processor’s own here, and not as fast as the guest is told');
+    return accelerator;
   } catch (error) {
     if (name === 'auto' && error instanceof VmError && error.code === 'unsupported') return undefined;
     throw error;
