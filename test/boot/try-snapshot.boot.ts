@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { serveDirectory } from '../../src/snapshots/testing/web-server.ts';
 import { buildDaybreak } from './daybreak.ts';
 import { openSuite } from './debian.ts';
 import { fetched } from './linux.ts';
@@ -21,10 +22,14 @@ interface Ended {
 }
 
 function daybreakTry(args: readonly string[], input = ''): Promise<Ended> {
+  return daybreakRun(directory, ['try', ...args], input);
+}
+
+/** `home` has what is kept, fetched and believed. */
+function daybreakRun(home: string, args: readonly string[], input = ''): Promise<Ended> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, [resolve('dist/daybreak.js'), 'try', ...args], {
-      env: { ...process.env, XDG_DATA_HOME: directory },
-    });
+    const places = Object.fromEntries(['CACHE', 'DATA', 'STATE'].map((what) => [`XDG_${what}_HOME`, home]));
+    const child = spawn(process.execPath, [resolve('dist/daybreak.js'), ...args], { env: { ...process.env, ...places } });
     let [output, errors] = ['', ''];
     child.stdout.on('data', (data: Buffer) => (output += data.toString()));
     child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
@@ -60,6 +65,27 @@ test('a snapshot goes on from its booted state, boots, and is kept', { timeout: 
   expect(shell.errors).toContain('kept as work');
   const booted = await daybreakTry(['small', '--keep', 'work', '--', 'cat', '/root/mine']);
   expect([booted.status, booted.output], booted.errors).toEqual([0, 'mine\n']);
+  // Somebody else goes on from it, over a line.
+  const www = join(directory, 'www');
+  const published = await daybreakRun(directory, ['publish', 'small', www, '--json']);
+  const { fingerprint, packedBytes } = JSON.parse(published.output) as { fingerprint: string; packedBytes: number };
+  const web = await serveDirectory(www);
+  try {
+    const from = ['try', 'small', '--from', web.url, '--trust', fingerprint];
+    const reader = join(directory, 'reader');
+    const away = await daybreakRun(reader, [...from, '--', 'sh', '-c', 'cat /proc/uptime; head -c 4 /usr/bin/perl | tail -c 3; exit 9']);
+    expect(away.status, away.errors).toBe(9);
+    expect(away.output).toMatch(/^\d+\.\d+ .*\nELF$/);
+    expect(away.errors).not.toContain('boots:');
+    const fetchedBytes = web.sentBytes;
+    expect(fetchedBytes).toBeLessThan(packedBytes / 3);
+    const again = await daybreakRun(reader, [...from, '--', 'true']);
+    expect(again.status, again.errors).toBe(0);
+    process.stderr.write(`fetched ${fetchedBytes} of ${packedBytes} published bytes\n`);
+  } finally {
+    web.close();
+  }
+
   const cold = await daybreakTry(['small', '--cold', '--', 'ls', '/root']);
   expect([cold.status, cold.output], cold.errors).toEqual([0, '']);
 });

@@ -9,6 +9,8 @@ export interface WebServer {
   readonly url: string;
   /** Paths asked for, with the range when there was one. */
   readonly requests: string[];
+  /** Of contents. */
+  sentBytes: number;
   /** True when it has answered. */
   misbehave: (path: string, request: IncomingMessage, response: ServerResponse) => boolean;
   close(): void;
@@ -25,12 +27,14 @@ export async function serveDirectory(directory: string): Promise<WebServer> {
     const from = range ? Number(range[1]) : 0;
     const to = Math.min(data.length, range?.[2] ? Number(range[2]) + 1 : data.length);
     const head = range ? { 'content-range': `bytes ${from}-${to - 1}/${data.length}` } : {};
+    web.sentBytes += to - from;
     response.writeHead(range ? 206 : 200, { ...head, 'content-length': to - from }).end(data.subarray(from, to));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const web: WebServer = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests: [],
+    sentBytes: 0,
     misbehave: () => false,
     close() {
       server.closeAllConnections();
