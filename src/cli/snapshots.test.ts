@@ -78,7 +78,7 @@ test('list, info, diff and prune tell of it, in words and in JSON', async () => 
 
   const { output: diff } = await run('diff', 'mine@-1', 'mine');
   expect(diff).toMatch(/~ +nano +1 +→ +2\n/);
-  expect(diff).toMatch(/files added, .* removed, .* changed; .* new\n$/);
+  expect(diff).toMatch(/files added, .* removed, .* changed; .* new\nbooted state \d.* kB → \d.* kB\n$/);
   expect((await run('diff', 'mine@-1', 'mine', '--files')).output).toMatch(/~ +\/usr\/bin\/nano +content .*nano\n/);
   const { packages } = JSON.parse((await run('diff', 'mine@-1', 'mine', '--json')).output) as { packages: unknown };
   expect(packages).toEqual([{ name: 'nano', from: '1', to: '2' }]);

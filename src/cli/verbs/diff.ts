@@ -16,10 +16,14 @@ export async function diffVerb(host: Host, { values, positionals }: ParsedArgume
   const sides = [a, b].map(async (snapshot) => ({ tree: await catalogue.tree(snapshot), packages: snapshot.packages }));
   const [from, to] = await Promise.all(sides);
   const diff = await diffSnapshots(from!, to!, catalogue.store);
+  const booted = await Promise.all([a, b].map(async (snapshot) => (await catalogue.booted(snapshot))?.sizeBytes));
   if (values['json']) {
-    const label = ({ name, day, tree }: typeof a) => ({ name, day, tree });
-    print(`${JSON.stringify({ from: label(a), to: label(b), ...diff })}\n`);
-  } else print(report(diff, values['files'] === true));
+    const label = ({ name, day, tree }: typeof a, bootedBytes: number | undefined) => ({ name, day, tree, bootedBytes });
+    print(`${JSON.stringify({ from: label(a, booted[0]), to: label(b, booted[1]), ...diff })}\n`);
+  } else {
+    print(report(diff, values['files'] === true));
+    if (a.tree !== b.tree) print(`booted state ${sizeOf(booted[0])} → ${sizeOf(booted[1])}\n`);
+  }
   return EXIT_OK;
 }
 
@@ -34,6 +38,10 @@ function report({ packages, files, totals }: TreeDiff, everyFile: boolean): stri
       `${formatBytes(totals.fromBytes)} → ${formatBytes(totals.toBytes)}, of it ${formatBytes(totals.newBytes)} new\n`,
   );
   return parts.join('\n');
+}
+
+function sizeOf(bytes: number | undefined): string {
+  return bytes === undefined ? 'none' : formatBytes(bytes);
 }
 
 function sign(from: unknown, to: unknown): string {
