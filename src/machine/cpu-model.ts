@@ -40,7 +40,8 @@ const LEVELS: Readonly<Record<string, readonly string[]>> = {
   'x86-64': [...BASE, ...SYSTEM],
   'x86-64-v2': [...BASE, ...SYSTEM, ...V2],
   'x86-64-v3': [...BASE, ...SYSTEM, ...V2, ...V3],
-  portable: [...BASE, ...SYSTEM, ...V2, ...V3, ...MAX].filter((feature) => !NEWER.includes(feature)),
+  // IA32_ARCH_CAPABILITIES promises IBRS, which bhi_ctrl or spec_ctrl brings.
+  portable: [...BASE, ...SYSTEM, ...V2, ...V3, ...MAX, 'spec_ctrl'].filter((feature) => !NEWER.includes(feature)),
   max: [...BASE, ...SYSTEM, ...V2, ...V3, ...MAX],
 };
 

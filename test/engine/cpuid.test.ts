@@ -38,6 +38,17 @@ test.each(['x86-64', 'x86-64-v3', 'max'])('%s announces that Linux needs no miti
   expect(run(wrmsr(SPEC_CTRL, 4))).toBe(GP); // SSBD is not announced
 });
 
+test('portable, which has no BHI_CTRL, has the IBRS that IA32_ARCH_CAPABILITIES promises', () => {
+  const bench = new Bench(make(runtime, 'portable'));
+  const run = (code: readonly number[]): number | undefined => {
+    bench.load(code);
+    return bench.untilVector();
+  };
+  run(rdmsr(ARCH_CAPABILITIES));
+  expect(bench.reg(RAX) & 2n).toBe(2n); // IBRS_ALL
+  expect(run(wrmsr(SPEC_CTRL, 1))).toBeUndefined();
+});
+
 test('a processor that another accelerator has shown is had whole or refused; its ways around side channels do nothing', () => {
   const cpu = { name: 'max', features: ['fpu', 'tsc', 'lm', 'spec_ctrl', 'stibp', 'ssbd', 'md_clear'], tscKhz: 1_000_000 };
   const accelerator = interpreter(runtime, cpu);
