@@ -1,7 +1,7 @@
 /** Code that changes under the processor: by itself, through an alias, by DMA, by a remap; and the decoder's memory running out. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import * as L from '../../src/x86/runtime/layout.ts';
-import { ACCELERATORS } from '../accelerators.ts';
+import { ACCELERATORS, COMPILING_PATIENTLY, INTERPRETER } from '../accelerators.ts';
 import { Bench, CODE, DATA, P, PAGE, RW, le } from './bench.ts';
 import { compileRuntime } from './runtime.ts';
 
@@ -275,11 +275,14 @@ describe.each(ACCELERATORS)('on $name', ({ make }) => {
     expect(bench.reg(3)).toBe(100n);
     expect(resets).toBeGreaterThan(1);
   });
+});
 
-  test('more code than the engine can hold decoded runs to its end', { timeout: 240_000 }, () => {
-    // Pages of code that is rewritten each turn: every turn decodes 64 instructions anew.
+describe.each([INTERPRETER, COMPILING_PATIENTLY])('on $name', ({ make }) => {
+  test('more code than the engine can hold decoded runs to its end', { timeout: 240_000 }, async () => {
+    const bench = new Bench(make(await compileRuntime()));
+    // Pages of code that is rewritten each turn: every turn decodes 200 instructions anew.
     // mov ecx, n; L: mov [CODE+PAGE], ecx-dependent immediate; call; dec ecx; jnz
-    const body = [...movEax(0), ...Array.from({ length: 200 }, () => 0x90), 0xc3];
+    const body = [0xb8, ...le(0, 4), ...Array.from({ length: 200 }, () => 0x90), 0xc3];
     bench.poke(CODE + PAGE, body);
     bench.load([
       ...[0xb9, ...le(40_000, 4)],
