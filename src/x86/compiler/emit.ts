@@ -5,6 +5,7 @@ import * as L from '../runtime/layout.ts';
 import type { Semantics } from '../isa/row.ts';
 import { FunctionBuilder, type Label, type Node, type Variable } from '../wasm/ir.ts';
 import { analyse, type Flow } from './graph.ts';
+import { GeneralRegisters } from './general-registers.ts';
 import { DYNAMIC, LazyFlags, type Flags } from './lazy-flags.ts';
 import { StepOps, type Surroundings } from './step-ops.ts';
 import { targetsOf, type Block, type Region } from './region.ts';
@@ -44,12 +45,7 @@ class RegionEmitter implements Surroundings {
   /** Where an exit leads: 0 to `address`, LAND and a record, or a record, with the instructions before it that `at` lacks. */
   readonly #target: Variable;
   readonly #address: Variable;
-  readonly #gprs = new Map<number, Variable>();
-  /**
-   * Registers that are written back when the region is left. Without loops it is better to write them at once: then no way out has
-   * to bring them all along, which V8's optimiser pays for at each.
-   */
-  readonly #unsaved = new Set<number>();
+  readonly #registers: GeneralRegisters;
   readonly #vectors: VectorRegisters;
   #tlbRead: Variable | undefined;
   #tlbWrite: Variable | undefined;
@@ -83,6 +79,7 @@ class RegionEmitter implements Surroundings {
     const entries = region.entries.map((at) => this.#nodeAt.get(at)!);
     this.#flow = analyse([[], ...region.blocks.map((block) => this.#successors(block))], entries);
     this.#flagsLive = this.#liveFlags();
+    this.#registers = new GeneralRegisters(b, this.#flow.loops.size > 0);
   }
 
   #block(node: number): Block {
@@ -179,7 +176,7 @@ class RegionEmitter implements Surroundings {
       if (delta === 0) return;
       b.if(b.op('i32.eq', b.get(this.#entry), b.i32(n)), () => b.set(this.#base, b.op('i64.sub', b.get(this.#base), b.i64(delta))));
     });
-    for (const [number, variable] of this.#gprs) b.set(variable, b.load('i64.load', zero, L.GPR + number * 8));
+    this.#registers.load();
     this.#vectors.load();
     if (this.#flow.entries.some((node) => this.#flagsLive[node])) this.flags.receive();
     if (this.#tlbRead) b.set(this.#tlbRead, b.load('i32.load', zero, L.TLB_READ));
@@ -192,7 +189,7 @@ class RegionEmitter implements Surroundings {
     const done = b.op('i64.extend_i32_u', b.op('i32.sub', b.get(this.#at), b.params[0]!));
     b.store('i64.store', zero, b.op('i64.add', b.load('i64.load', zero, L.COUNT_COMPILED), done), L.COUNT_COMPILED);
     this.#vectors.store();
-    for (const number of this.#unsaved) b.store('i64.store', zero, b.get(this.#gprs.get(number)!), L.GPR + number * 8);
+    this.#registers.store();
     this.flags.pass();
   }
 
@@ -233,7 +230,10 @@ class RegionEmitter implements Surroundings {
       );
       return;
     }
-    if (this.#flow.loops.has(node) || this.#flow.merges.has(node)) this.flags.now = DYNAMIC;
+    if (this.#flow.loops.has(node) || this.#flow.merges.has(node)) {
+      this.flags.now = DYNAMIC;
+      this.#registers.known = 0;
+    }
     this.#node = node;
     const block = this.#block(node);
     this.#done = 0;
@@ -291,9 +291,11 @@ class RegionEmitter implements Surroundings {
       if (this.#flow.loops.has(to)) this.#keepFlags(to);
       const { flags } = this;
       const { now } = flags;
+      const { known } = this.#registers;
       const done = this.#done;
       this.#tree(to);
       flags.now = now;
+      this.#registers.known = known;
       this.#node = from;
       this.#done = done;
     }
@@ -344,25 +346,12 @@ class RegionEmitter implements Surroundings {
     return this.b.op('i64.add', this.b.get(this.#base), this.b.i64(at));
   }
 
-  #gpr(number: number): Variable {
-    let variable = this.#gprs.get(number);
-    if (!variable) {
-      variable = this.b.lasting('i64');
-      this.#gprs.set(number, variable);
-    }
-    return variable;
-  }
-
   readGpr(number: number): Node {
-    return this.b.get(this.#gpr(number));
+    return this.#registers.read(number, this.b.scope === this.#scope);
   }
 
   writeGpr(number: number, value: Node): void {
-    const { b } = this;
-    const variable = this.#gpr(number);
-    b.set(variable, value);
-    if (this.#flow.loops.size > 0) this.#unsaved.add(number);
-    else b.store('i64.store', b.i32(0), b.get(variable), L.GPR + number * 8);
+    this.#registers.write(number, value, this.b.scope === this.#scope);
   }
 
   readVector(address: number): Node {
