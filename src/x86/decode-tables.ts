@@ -1,12 +1,13 @@
 /**
  * The decoder's tables in linear memory (runtime/layout.ts has their shape), made of the rows: how opcodes are read, which
- * handler a shape has.
+ * handler a shape has, and which make a pair with a jump.
  */
 import { assert } from '../base/errors.ts';
 import type { Encoding, Operand } from './isa/encoding.ts';
 import { ENCODINGS } from './isa/table.ts';
 import { mayAddressMemory, type Variants } from './interpreter/variants.ts';
 import * as L from './runtime/layout.ts';
+import { relationOf } from './flags.ts';
 import type { State } from './state.ts';
 
 /** More particular encodings first. */
@@ -111,6 +112,7 @@ function writeCandidate(state: State, at: number, encoding: Encoding, handlers: 
     [L.C_REG, placed(operands, REG)],
     [L.C_RM, placed(operands, RM)],
     [L.C_THIRD, placed(operands, THIRD)],
+    [L.C_CONDITION, row.conditional ? relationOf(encoding.opcode & 15) : 0],
   ];
   for (const [offset, value] of bytes) state.setU8(at + offset, value);
   state.setU32(at + L.C_FLAGS, flagsOf(encoding));
@@ -145,5 +147,11 @@ export function writeDecodeTables(state: State, features: ReadonlySet<string>, v
       assert(at + L.CANDIDATE_BYTES <= L.DECODE_HANDLERS, 'room for the candidates');
       writeCandidate(state, at, encoding, L.DECODE_HANDLERS + encoding.number * shapes * 2);
     }
+  }
+
+  for (let n = 0; n < variants.pairs; n++) {
+    const handler = variants.numberOf(variants.all[n]!);
+    assert(handler < L.DECODE_PAIRED, 'room for the pairs');
+    state.setU16(L.DECODE_PAIRS + handler * 2, L.H_FIRST + n);
   }
 }

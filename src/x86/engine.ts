@@ -229,6 +229,9 @@ export class Engine {
     for (let n = 0; n < count; n++, at += L.RECORD_BYTES) if (this.state.u16(at) === L.H_END) return;
     if (this.state.u16(at) === L.H_END) return;
     this.#replace(at, L.H_STOP);
+    // A pair must not run past it.
+    const before = at - L.RECORD_BYTES;
+    if (count > 0 && this.#interpretedBy(before) < L.H_FIRST + this.variants.pairs) this.#replace(before, this.variants.numberOf(this.variantOf(before)));
   }
 
   #replace(record: number, handler: number): void {

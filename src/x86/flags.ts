@@ -41,5 +41,22 @@ export function joinFlags(low: number, high: number, aux: number): number {
   return ((parity & 1 ? 0 : PF) | ((low | high) === 0 ? ZF : 0) | ((high | 0) < 0 ? SF : 0)) ^ aux;
 }
 
+/**
+ * What conditions ask for of a comparison, as bits of which one has to hold: ZF, CF, SF different from OF, SF. Those on overflow and parity
+ * alone are not made of them.
+ */
+export const EQUAL = 1;
+export const BELOW = 2;
+export const LESS = 4;
+export const NEGATIVE = 8;
+/** ... and none may. */
+export const INVERTED = 0x80;
+
+/** A condition's bits by its number in encodings; 0 when it is not made of them. */
+export function relationOf(condition: number): number {
+  const bits = [0, BELOW, EQUAL, BELOW | EQUAL, NEGATIVE, 0, LESS, LESS | EQUAL][condition >> 1]!;
+  return bits === 0 ? 0 : bits | (condition & 1 ? INVERTED : 0);
+}
+
 /** Condition codes in encoding order; odd ones are the negation of the even one before. */
 export const CONDITIONS = ['o', 'no', 'b', 'ae', 'e', 'ne', 'be', 'a', 's', 'ns', 'p', 'np', 'l', 'ge', 'le', 'g'] as const;

@@ -90,7 +90,7 @@ describe('the map of the engine’s memory', () => {
     expect(changed(/(HOT = \w+;) .*/, '$1')).toEqual([expect.stringMatching(/^HOT has no size/)]);
     expect(changed(/LAZY_A = 0x8a78/, 'LAZY_A = 0x8a74')).toEqual(['LAZY_A is not aligned to its u64']);
     expect(changed(/(DECODE_HANDLERS = \w+; \/\/) DECODE_SHAPES/, '$1 DECODE_SHAPES * 2')).toEqual([
-      'TLB lies on DECODE_HANDLERS, which ends at 0xbf60000',
+      'DECODE_PAIRS lies on DECODE_HANDLERS, which ends at 0xbf60000',
     ]);
   });
 });

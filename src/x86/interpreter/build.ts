@@ -34,10 +34,9 @@ export function buildInterpreter(variants: Variants): Uint8Array<ArrayBuffer> {
   const leave = new FunctionBuilder(HANDLER);
   leave.returnCall(callees['exit']!, leave.params[0]!, leave.i32(L.EXIT_SYSTEM));
   module.define(system, leave.finish());
-  const common = variants.all.slice(0, variants.common);
   const core = module.declare(HANDLER, 'core');
-  module.define(core, buildCore(common, callees, handlerType, ways));
-  for (const _ of common) handlers.push(core);
+  module.define(core, buildCore(variants, callees, handlerType, ways));
+  for (let n = 0; n < variants.common; n++) handlers.push(core);
   for (const variant of variants.all.slice(variants.common)) {
     const { semantics, unit } = variant.encoding.row;
     if (typeof semantics === 'string') {

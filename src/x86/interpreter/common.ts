@@ -3,6 +3,7 @@
  * function (core.ts); all others have a handler each.
  */
 import { assert } from '../../base/errors.ts';
+import { relationOf } from '../flags.ts';
 import type { Variant } from '../ops.ts';
 
 /** An encoding's pattern and the shapes of it: operand sizes (none: any) and memory kinds. */
@@ -15,8 +16,6 @@ const LOAD = 'simple general';
 const BOTH = 'none simple general';
 
 const hex = (n: number): string => n.toString(16).toUpperCase().padStart(2, '0');
-/** Conditions but for overflow and parity. */
-const COMMON_CONDITIONS = [2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15];
 
 const SHAPES: readonly Shape[] = [
   // moves
@@ -38,13 +37,34 @@ const SHAPES: readonly Shape[] = [
   // stack and jumps
   ['50 +r', '64', REG], ['58 +r', '64', REG], ['6A', '64', REG], ['E8', '64', REG], ['FF /2', '64', 'none simple'], ['C3', '64', REG],
   ['EB', '64', REG], ['E9', '64', REG], ['FF /4', '64', 'none simple general'],
-  ...COMMON_CONDITIONS.flatMap((code): Shape[] => [[hex(0x70 + code), '64', REG], [`0F ${hex(0x80 + code)}`, '64', REG]]),
   ...[4, 5].flatMap((code): Shape[] => [[`0F ${hex(0x40 + code)} /r`, WIDE, REG], [`0F ${hex(0x90 + code)} /r`, ANY, REG]]),
   ['0F 1F /r', ANY, LOAD], ['90', ANY, REG],
 ]; // prettier-ignore
 
-/** The common variants of a list of all, in the list's order here. */
-export function commonOf(all: readonly Variant[]): Variant[] {
+/** Of those, what programs set flags by for a conditional jump that follows. */
+const TESTS: readonly Shape[] = [
+  ['39 /r', WIDE, 'none simple'], ['3B /r', WIDE, 'simple'], ['38 /r', ANY, REG], ['83 /7', WIDE, 'none simple'], ['81 /7', WIDE, REG], ['3C', ANY, REG], ['3D', WIDE, REG],
+  ['80 /7', ANY, 'none simple'], ['84 /r', ANY, REG], ['85 /r', WIDE, REG], ['A8', ANY, REG], ['F6 /0', ANY, 'none simple'],
+  ['83 /4', '32', REG], ['83 /0', '64', REG], ['83 /5', WIDE, REG], ['29 /r', '64', REG], ['FF /1', WIDE, REG],
+]; // prettier-ignore
+
+/** Conditional jumps, but for those on overflow and parity. */
+const JUMPS: readonly Shape[] = Array.from({ length: 16 }, (_, code) => code)
+  .filter((code) => relationOf(code) !== 0)
+  .flatMap((code) => [
+    [hex(0x70 + code), '64', REG],
+    [`0F ${hex(0x80 + code)}`, '64', REG],
+  ]);
+
+export interface Common {
+  readonly plain: readonly Variant[];
+  /** Of `plain`, those that make pairs with `jumps`. */
+  readonly tests: readonly Variant[];
+  readonly jumps: readonly Variant[];
+}
+
+/** What is common of a list of all variants. */
+export function commonOf(all: readonly Variant[]): Common {
   const byPattern = new Map<string, Variant[]>();
   for (const variant of all) {
     const { encoding, long, rep } = variant;
@@ -54,13 +74,16 @@ export function commonOf(all: readonly Variant[]): Variant[] {
     if (variants) variants.push(variant);
     else byPattern.set(pattern, [variant]);
   }
-  const common = SHAPES.flatMap(([pattern, sizes, kinds]) => {
+  const pick = ([pattern, sizes, kinds]: Shape): readonly Variant[] => {
     const fits = ({ encoding, operandSize, memory }: Variant): boolean =>
       kinds.split(' ').includes(memory) && (sizes === ANY || !encoding.sized || sizes.split(' ').includes(String(operandSize)));
     const found = byPattern.get(pattern)?.filter(fits) ?? [];
     assert(found.length > 0, `there is a common ${pattern}`);
     return found;
-  });
-  assert(new Set(common).size === common.length, 'what is common is listed once');
+  };
+  const common = { plain: SHAPES.flatMap(pick), tests: TESTS.flatMap(pick), jumps: JUMPS.flatMap(pick) };
+  const plain = new Set(common.plain);
+  assert(plain.size === common.plain.length, 'what is common is listed once');
+  assert(common.tests.every((test) => plain.has(test)), 'tests are common');
   return common;
 }

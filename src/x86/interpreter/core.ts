@@ -5,11 +5,13 @@
  */
 import { assert } from '../../base/errors.ts';
 import type { Semantics } from '../isa/row.ts';
+import { CF, INVERTED } from '../flags.ts';
 import type { Callees, Variant } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
 import { FunctionBuilder, type Label, type Node } from '../wasm/ir.ts';
 import { HandlerOps } from './handler-ops.ts';
 import { HANDLER, type Ways } from './support.ts';
+import type { Variants } from './variants.ts';
 
 /** Of R_SEGMENT: FS and GS have bases. */
 const HAS_BASE = 4;
@@ -18,13 +20,15 @@ const UNUSUAL = (L.REC_ADDRESS_32 | L.REC_ADDRESS_16 | L.REC_ABSOLUTE | L.REC_FA
 
 /** How a case ends. */
 interface Endings {
-  next(): void;
+  /** After as many instructions as the case is. */
+  next(instructions?: number): void;
   jumpNear(): void;
   jumpTo(linear: Node): void;
 }
 
 class CaseOps extends HandlerOps {
   readonly #endings: Endings;
+  #relation: Node | undefined;
 
   constructor(b: FunctionBuilder, variant: Variant, callees: Callees, handlerType: number, number: number, endings: Endings) {
     super(b, variant, callees, handlerType, number);
@@ -61,6 +65,56 @@ class CaseOps extends HandlerOps {
     this.#endings.next();
   }
 
+  /** For a conditional jump: which of EQUAL, BELOW, LESS and NEGATIVE hold, as i32. */
+  relation(): Node {
+    return this.#relation ?? this.#bits(this.isZero(this.flagResult()), this.flagAux(), this.flagResult());
+  }
+
+  #bits(equal: Node, aux: Node, result: Node): Node {
+    const { b } = this;
+    const bit = (n: number): Node => b.op('i32.and', b.op('i32.shr_u', aux, b.i32(n)), b.i32(1));
+    const negative = b.op('i32.xor', this.less(result, this.const(0)), bit(7));
+    return this.#relate(equal, b.op('i32.and', aux, b.i32(CF)), b.op('i32.xor', negative, bit(11)), negative);
+  }
+
+  #relate(...relations: readonly [equal: Node, below: Node, less: Node, negative: Node]): Node {
+    const { b } = this;
+    return relations.map((holds, n) => b.op('i32.shl', holds, b.i32(n))).reduce((x, y) => b.op('i32.or', x, y));
+  }
+
+  override setFlagState(result: Node, aux: Node): void {
+    super.setFlagState(result, aux);
+    this.#relation = this.#bits(this.isZero(result), aux, result);
+  }
+
+  override flagsSub(a: Node, b: Node, difference: Node, borrowOut?: Node, bits = this.size): void {
+    super.flagsSub(a, b, difference, borrowOut, bits);
+    if (borrowOut) return;
+    const less = this.less(this.signed(a, bits), this.signed(b, bits));
+    this.#relation = this.#relate(this.eq(a, b), this.below(a, b), less, this.less(this.signed(difference, bits), this.const(0)));
+  }
+
+  override flagsLogic(result: Node, bits = this.size): void {
+    super.flagsLogic(result, bits);
+    const negative = this.less(this.signed(result, bits), this.const(0));
+    this.#relation = this.#relate(this.isZero(result), this.b.i32(0), negative, negative);
+  }
+
+  /** Goes to the target of the jump whose record is so far behind this one, or on. */
+  branch(distance: number): void {
+    const { b, record } = this;
+    const condition = b.load('i32.load16_u', record, distance + L.R_CONDITION);
+    const holds = b.op('i32.ne', b.op('i32.and', this.relation(), condition), b.i32(0));
+    const taken = b.op('i32.xor', holds, b.op('i32.shr_u', condition, b.i32(Math.log2(INVERTED))));
+    b.if(taken, () => {
+      if (distance > 0) b.set(b.parameter(0), b.op('i32.add', record, b.i32(distance)));
+      this.#endings.jumpNear();
+    });
+    // For the compiler: what follows has been executed.
+    b.store('i32.store8', record, b.i32(1), distance + L.R_PASSED);
+    this.#endings.next(distance / L.RECORD_BYTES + 1);
+  }
+
   override jumpRelative(): void {
     this.#endings.jumpNear();
   }
@@ -70,11 +124,8 @@ class CaseOps extends HandlerOps {
   }
 }
 
-/**
- * The body of the handler that all common variants share.
- * @param common they have the handler numbers from H_FIRST on
- */
-export function buildCore(common: readonly Variant[], callees: Callees, handlerType: number, ways: Ways): Uint8Array {
+/** The body of the handler that all common variants share. */
+export function buildCore({ all, pairs, common, jumps }: Variants, callees: Callees, handlerType: number, ways: Ways): Uint8Array {
   const b = new FunctionBuilder(HANDLER);
   const [record] = b.params as [Node];
   const place = b.parameter(0);
@@ -95,8 +146,8 @@ export function buildCore(common: readonly Variant[], callees: Callees, handlerT
       b.block((lookUp) => {
         b.block((near) => {
           const endings: Endings = {
-            next() {
-              go(after());
+            next(instructions = 1) {
+              go(b.op('i32.add', record, b.i32(instructions * L.RECORD_BYTES)));
               b.br(dispatch);
             },
             jumpNear: () => b.br(near),
@@ -112,20 +163,19 @@ export function buildCore(common: readonly Variant[], callees: Callees, handlerT
             b.set(place, b.op('i32.sub', record, b.i32(L.RECORD_BYTES)));
             b.br(land);
           };
-          const interpreted = common.map((variant, n): [number, () => void] => {
-            const number = L.H_FIRST + n;
-            return [
-              number,
-              () => {
-                const { semantics, unit } = variant.encoding.row;
-                assert(typeof semantics === 'function' && !unit, 'a common instruction is always there');
-                const o = new CaseOps(b, variant, callees, handlerType, number, endings);
-                (semantics as Semantics)(o);
-                o.next();
-              },
-            ];
+          const opsOf = (n: number): CaseOps => new CaseOps(b, all[n]!, callees, handlerType, L.H_FIRST + n, endings);
+          const interpreted = Array.from({ length: common - jumps }, (_, n) => (): void => {
+            const { semantics, unit } = all[n]!.encoding.row;
+            assert(typeof semantics === 'function' && !unit, 'a common instruction is always there');
+            const o = opsOf(n);
+            (semantics as Semantics)(o);
+            if (n < pairs) o.branch(L.RECORD_BYTES);
+            else o.next();
           });
-          buildCases(b, b.get(handler), [[L.H_END, end], ...interpreted], leave);
+          const jump = (): void => opsOf(common - jumps).branch(0);
+          const nothing = Array.from<undefined>({ length: L.H_FIRST - L.H_END - 1 }).fill(undefined);
+          const cases = [end, ...nothing, ...interpreted, ...Array.from<() => void>({ length: jumps }).fill(jump)];
+          buildCases(b, b.op('i32.sub', b.get(handler), b.i32(L.H_END)), cases, leave);
         });
         b.set(target, b.load('i32.load', record, L.R_LINK));
         b.brIf(land, b.get(target));
@@ -148,23 +198,25 @@ export function buildCore(common: readonly Variant[], callees: Callees, handlerT
   return b.finish();
 }
 
-/** A table of cases by number, in ascending order. Each ends by going elsewhere. */
-function buildCases(b: FunctionBuilder, number: Node, cases: readonly (readonly [number, () => void])[], otherwise: () => void): void {
-  const labels: Label[] = [];
+/**
+ * Cases by number, from 0 on; the same function for several numbers is built once. Each ends by going elsewhere.
+ * @param otherwise for numbers that have none
+ */
+function buildCases(b: FunctionBuilder, number: Node, cases: readonly ((() => void) | undefined)[], otherwise: () => void): void {
+  const labels = new Map<() => void, Label>();
+  const [...builds] = new Set(cases.filter((build) => build !== undefined));
   const nest = (n: number): void => {
-    const next = cases[n];
-    if (next) {
+    const build = builds[n];
+    if (build) {
       b.block((label) => {
-        labels.push(label);
+        labels.set(build, label);
         nest(n + 1);
       });
-      return b.borrowing(next[1]);
+      return b.borrowing(build);
     }
-    const [first] = cases[0]!;
     b.block((other) => {
-      const table = Array.from<Label>({ length: cases.at(-1)![0] - first + 1 }).fill(other);
-      cases.forEach(([at], i) => (table[at - first] = labels[i]!));
-      b.brTable([...table, other], b.op('i32.sub', number, b.i32(first)));
+      const table = cases.map((each) => (each ? labels.get(each)! : other));
+      b.brTable([...table, other], number);
     });
     otherwise();
   };

@@ -43,27 +43,32 @@ function variantsOf(encoding: Encoding): Variant[] {
   return variants;
 }
 
-/** Every variant, numbered: `all[i]` has handler number `H_FIRST + i`. */
+/** Every variant, numbered: handler `H_FIRST + i` begins with `all[i]`. */
 export class Variants {
   readonly all: readonly Variant[];
   /** Handler number by encoding and shape (`key`), 0 where there is none; `shapes` an encoding. */
   readonly numbers: Uint16Array;
   readonly shapes = PER_ENCODING;
-  /** The first so many of all are cases of one function. */
+  /** The first so many of all stand there for pairs with the conditional jump after them; the variants themselves come later. */
+  readonly pairs: number;
+  /** The first so many, pairs included, are cases of one function, the last `jumps` of them being one case together. */
   readonly common: number;
+  readonly jumps: number;
 
   constructor() {
     const all = ENCODINGS.flatMap(variantsOf);
-    const common = commonOf(all);
-    this.common = common.length;
-    this.all = [...new Set([...common, ...all])];
+    const { plain, tests, jumps } = commonOf(all);
+    this.pairs = tests.length;
+    this.jumps = jumps.length;
+    this.common = tests.length + plain.length + jumps.length;
+    this.all = [...tests, ...new Set([...plain, ...jumps, ...all])];
     this.numbers = new Uint16Array(ENCODINGS.length * PER_ENCODING);
     this.all.forEach(({ encoding, operandSize, memory, rep, long }, i) => {
       this.numbers[key(encoding.number, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long)] = H_FIRST + i;
     });
   }
 
-  /** Handler number of a variant of this table. */
+  /** Handler number of a variant of this table by itself. */
   numberOf({ encoding, operandSize, memory, rep, long }: Variant): number {
     return this.numbers[key(encoding.number, SIZES.indexOf(operandSize), MEMORY.indexOf(memory), REPS.indexOf(rep), long)]!;
   }

@@ -40,7 +40,7 @@ export const BRANCH: readonly Row[] = [
   row('jmp', ['EB: Jb', 'E9: Jz'], (o) => o.jumpRelative(), near),
   row('jmp', 'FF /4: Ev', (o) => o.jumpTo(target(o)), near),
   ...CONDITIONS.map((name, code) =>
-    row(`j${name}`, [`${hex(0x70 + code)}: Jb`, `0F ${hex(0x80 + code)}: Jz`], (o) => o.branchIf(o.condition(code)), { stack64: true, modal: true }),
+    row(`j${name}`, [`${hex(0x70 + code)}: Jb`, `0F ${hex(0x80 + code)}: Jz`], (o) => o.branchIf(o.condition(code)), { stack64: true, modal: true, conditional: true }),
   ),
   row('call', 'E8: Jz', (o) => {
     if (!o.long) {

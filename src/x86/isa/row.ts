@@ -28,6 +28,8 @@ export interface RowOptions {
   readonly lock?: boolean;
   /** Does not fall through: nothing follows in the run. */
   readonly ends?: boolean;
+  /** A jump under the condition that the opcode's low four bits name. */
+  readonly conditional?: boolean;
   /** Its meaning depends on the code being 64-bit or not in more than operand size (stack, instruction pointer). */
   readonly modal?: boolean;
   /** REP prefixes make it repeat. */

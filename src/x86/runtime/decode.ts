@@ -297,7 +297,8 @@ export function decode(start: u32, end: u32, mode: u32, offset: u32, record: u32
   store<u8>(record, scale, L.R_SCALE);
   store<u8>(record, segment < 0 ? DS : segment, L.R_SEGMENT);
   store<u8>(record, recordFlags, L.R_FLAGS);
-  store<u16>(record, regOf(load<u8>(candidate, L.C_REG), modrm, rex), L.R_REG);
+  const condition: u32 = load<u8>(candidate, L.C_CONDITION);
+  store<u16>(record, condition ? condition : regOf(load<u8>(candidate, L.C_REG), modrm, rex), L.R_REG);
   store<u16>(record, rmOf(load<u8>(candidate, L.C_RM), base, memory != 0, modrm, byte, rex), L.R_RM);
   store<u16>(record, indexRegister, L.R_INDEX);
   store<u16>(record, third == 1 ? general(vvvv) : third == 2 ? vector(vvvv) : 0, L.R_VVVV);
@@ -358,6 +359,13 @@ function rmOf(kind: u32, base: u32, memory: bool, modrm: u32, byte: u32, rex: u3
   } // prettier-ignore
 }
 
+/** A conditional jump follows a record: one handler may do both. */
+function pairUp(record: u32): void {
+  const handler: u32 = load<u16>(record, L.R_HANDLER);
+  const pair: u32 = handler < <u32>L.DECODE_PAIRED ? load<u16>(L.DECODE_PAIRS + (handler << 1)) : 0;
+  if (pair) store<u16>(record, pair, L.R_HANDLER);
+}
+
 /** A record that is no instruction. */
 export function pseudo(record: u32, handler: u32, offset: u32): void {
   store<u16>(record, handler, L.R_HANDLER);
@@ -393,6 +401,7 @@ export function decodeRun(page: u32, host: u32, offset: u32, mode: u32): u32 {
       record += L.RECORD_BYTES;
       break;
     }
+    if (count > 1 && load<u8>(candidate, L.C_CONDITION)) pairUp(record - L.RECORD_BYTES);
     at += length;
     record += L.RECORD_BYTES;
     if (load<u32>(candidate, L.C_FLAGS) & L.CAN_END) break;

@@ -193,6 +193,9 @@ export const DECODE_INDEX = 0xbec6000; // 2 * 4 * 256 * 2 * u16
 export const DECODE_CANDIDATES = 0xbec8000; // 3072 * CANDIDATE_BYTES
 export const DECODE_HANDLERS = 0xbee0000; // DECODE_SHAPES * u16
 export const DECODE_SHAPES = 131072;
+/** By a handler's number: that of the same instruction with the conditional jump after it, or 0; see core.ts. */
+export const DECODE_PAIRS = 0xbf20000; // DECODE_PAIRED * u16
+export const DECODE_PAIRED = 1024;
 
 /**
  * TLBs, of 1024 16-byte entries: sets, each of a read, a write and a code table. Two sets are the kernel's (with AC clear and set), and
@@ -233,6 +236,7 @@ export const C_EXTEND = 15; // u8: what becomes of the immediate, EXTEND_*
 export const C_REG = 16; // u8: what ModRM.reg names, REG_*
 export const C_RM = 17; // u8: what ModRM.rm or the opcode names, RM_*
 export const C_THIRD = 18; // u8: what VEX.vvvv names: 1 general register, 2 vector
+export const C_CONDITION = 19; // u8: of a conditional jump: relationOf
 export const C_HANDLERS = 20; // u32: address in DECODE_HANDLERS
 
 export const CAN_MODRM = 1;
@@ -303,6 +307,7 @@ export const R_PASSED = 5; // u8: of a conditional branch: 1 once it has not bee
 export const R_SEGMENT = 6; // u8: segment register number of the memory operand
 export const R_FLAGS = 7; // u8: see REC_*
 export const R_REG = 8; // u16: state address of ModRM.reg
+export const R_CONDITION = 8; // u16: of a conditional jump: C_CONDITION
 export const R_RM = 10; // u16: of ModRM.rm, or of the base register
 export const R_INDEX = 12; // u16
 export const R_VVVV = 14; // u16
