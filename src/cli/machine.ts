@@ -2,6 +2,7 @@
  * The one door from the command line to the machine: what a verb asks for and what it gets. Verbs know nothing of
  * boards, devices or accelerators.
  */
+import { setFlagsFromString } from 'node:v8';
 import { readFile } from 'node:fs/promises';
 import { startConsolePc, type ConsolePcOptions, type RunningMachine as ConsoleMachine } from '../boards/console-pc.ts';
 import { readSavedPc } from '../boards/pc-state.ts';
@@ -49,10 +50,13 @@ export interface RunningMachine extends Omit<ConsoleMachine, 'save'> {
 
 export type { MachineEnd };
 
-/** Rejects with a VmError when the machine cannot be made: a malformed kernel, a missing disk, a state that does not fit. */
 /** What the build has put beside this one. */
 const VCPU_THREAD = { url: new URL('vcpu-thread.js', import.meta.url) };
 
+/** V8 optimises a WebAssembly function after about so many bytes of it have run; its own number is 1.8 million. Measured: docs/performance.md. */
+const REGION_BUDGET = 16_000_000;
+
+/** Rejects with a VmError when the machine cannot be made: a malformed kernel, a missing disk, a state that does not fit. */
 export type StartMachine = (options: MachineOptions) => Promise<RunningMachine>;
 
 /** A state up to this size is verified before the machine goes on; of a larger one each part when it is needed. */
@@ -66,6 +70,8 @@ async function compiled(name: string): Promise<WebAssembly.Module> {
 export const startMachine: StartMachine = async (options) => {
   const runtime = await compiled('runtime.wasm');
   const handlers = await compiled('handlers.wasm');
+  // From here on modules are of guest code: much of it is over before V8's optimiser would have paid for itself.
+  setFlagsFromString(`--wasm-tiering-budget=${REGION_BUDGET}`);
   const disks: RawDisk[] = [];
   const { accelerator: name, restore } = options;
   const file = typeof restore?.source === 'string' ? new FileSource(restore.source) : undefined;

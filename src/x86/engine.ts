@@ -231,7 +231,8 @@ export class Engine {
     this.#replace(at, L.H_STOP);
     // A pair must not run past it.
     const before = at - L.RECORD_BYTES;
-    if (count > 0 && this.#interpretedBy(before) < L.H_FIRST + this.variants.pairs) this.#replace(before, this.variants.numberOf(this.variantOf(before)));
+    if (count > 0 && this.#interpretedBy(before) < L.H_FIRST + this.variants.pairs)
+      this.#replace(before, this.variants.numberOf(this.variantOf(before)));
   }
 
   #replace(record: number, handler: number): void {

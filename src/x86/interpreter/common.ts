@@ -84,6 +84,9 @@ export function commonOf(all: readonly Variant[]): Common {
   const common = { plain: SHAPES.flatMap(pick), tests: TESTS.flatMap(pick), jumps: JUMPS.flatMap(pick) };
   const plain = new Set(common.plain);
   assert(plain.size === common.plain.length, 'what is common is listed once');
-  assert(common.tests.every((test) => plain.has(test)), 'tests are common');
+  assert(
+    common.tests.every((test) => plain.has(test)),
+    'tests are common',
+  );
   return common;
 }
