@@ -10,6 +10,7 @@ import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
 import { PromptGate } from '../session/prompt-gate.ts';
 import { promptLine } from '../session/prompt-line.ts';
+import { endsWithPrompt } from '../session/prompt-shown.ts';
 import { ConsoleTail } from './console-tail.ts';
 import type { BuildHost, BuildMachine, MachineRequest } from './host.ts';
 import { PromptMachine, within } from './prompt.ts';
@@ -87,9 +88,7 @@ async function goOn(
     {
       show(data) {
         shown = (shown + String.fromCharCode(...data)).slice(-200);
-        // What stands in escape sequences is for the terminal.
-        // oxlint-disable-next-line no-control-regex
-        if (!command && /# (\x1b\[[?\d;]*[a-zA-Z])*$/.test(shown)) over();
+        if (!command && endsWithPrompt(shown)) over();
       },
       nonce: NONCE,
       showBoot: false,

@@ -3,6 +3,7 @@ import { VmError } from '../../base/errors.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
 import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
+import { endsWithPrompt } from '../session/prompt-shown.ts';
 import { ConsoleTail } from './console-tail.ts';
 import type { BuildHost, BuildMachine } from './host.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
@@ -115,8 +116,7 @@ class Prompt {
   }
 
   shown(): Promise<void> {
-    // oxlint-disable-next-line no-control-regex
-    return this.#until(() => (this.#text.replace(/\x1b\[[?\d;]*[a-zA-Z]/g, '').endsWith('# ') ? true : undefined)).then(() => {});
+    return this.#until(() => (endsWithPrompt(this.#text) ? true : undefined)).then(() => {});
   }
 
   answer(): Promise<Answer> {

@@ -2,6 +2,7 @@
  * Stands between a machine's console and a terminal while lines of ours are typed at the guest's prompt: what the guest prints of
  * them is not shown, and how they ended is found in its output. Bytes are passed on as they are.
  */
+import { endsWithPrompt } from './prompt-shown.ts';
 
 /** Bytes that nobody types and that a terminal does not echo. */
 const [BEGIN, END] = ['\x1d', '\x1e'];
@@ -47,8 +48,7 @@ export class PromptGate {
 
   #boot(text: string): void {
     if (this.#options.showBoot) this.#show(text);
-    // oxlint-disable-next-line no-control-regex
-    if (!this.tail.replace(/\x1b\[[?\d;]*[a-zA-Z]/g, '').endsWith('# ')) return;
+    if (!endsWithPrompt(this.tail)) return;
     this.#stage = 'typing';
     this.#options.onPrompt();
   }
