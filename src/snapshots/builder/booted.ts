@@ -12,8 +12,9 @@ import { PromptGate } from '../session/prompt-gate.ts';
 import { promptLine } from '../session/prompt-line.ts';
 import { endsWithPrompt } from '../session/prompt-shown.ts';
 import { ConsoleTail } from './console-tail.ts';
+import { within } from './guest-wait.ts';
 import type { BuildHost, BuildMachine, MachineRequest } from './host.ts';
-import { PromptMachine, within } from './prompt.ts';
+import { PromptMachine } from './prompt.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
 
 /** What people may start with: a shell at a terminal, more than once since none is as the other, and a command that a program runs. */
@@ -112,7 +113,7 @@ async function goOn(
       resumed: true,
     });
     void machine.input(new TextEncoder().encode(line));
-    await within(host, machine, tail, 'going on from its booted state, it did not answer', done);
+    await within(host, machine, tail, { wanted: "its shell's answer after it went on from its booted state", failsAtRest: true }, done);
     await host.clock.sleep(SETTLE_MS, host.signal);
   } finally {
     machine.stop();

@@ -6,9 +6,12 @@ export class ConsoleTail {
   readonly #decoder = new TextDecoder();
   #lines: string[] = [];
   #rest = '';
+  /** Taken so far. */
+  bytes = 0;
 
   /** The bytes may lie in shared memory, which is not decoded everywhere. */
   take(data: Uint8Array): void {
+    this.bytes += data.length;
     const parts = (this.#rest + this.#decoder.decode(data.slice(), { stream: true })).split('\n');
     this.#rest = parts.pop()!.slice(-LINE_MAX);
     for (const part of parts) this.#lines.push(part.replace(/\r/g, '').slice(0, LINE_MAX));
@@ -24,8 +27,13 @@ export class ConsoleTail {
     return lines.slice(-count).map(indented).join('\n');
   }
 
-  last(count: number): string {
-    return [...this.#lines, ...(this.#rest === '' ? [] : [this.#rest])].slice(-count).map(indented).join('\n');
+  /** The last of them, for a person; of these no more than the first `most`. */
+  last(count: number, most = count): string {
+    return this.lines(count).slice(0, most).map(indented).join('\n');
+  }
+
+  lines(count: number): readonly string[] {
+    return [...this.#lines, ...(this.#rest === '' ? [] : [this.#rest])].slice(-count);
   }
 }
 

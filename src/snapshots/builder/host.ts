@@ -25,7 +25,7 @@ export interface MachineRequest extends Pick<
   readonly restore?: { readonly source: string | ByteSource } & Pick<RestoreOptions, 'onlyAsked' | 'onPage'>;
 }
 
-export interface BuildMachine extends Pick<RunningMachine, 'input' | 'stop' | 'ended' | 'resize'> {
+export interface BuildMachine extends Pick<RunningMachine, 'input' | 'stop' | 'ended' | 'resize' | 'stats'> {
   /** The machine as it stands, as a saved state; it ends then. */
   state(): Promise<Uint8Array>;
 }

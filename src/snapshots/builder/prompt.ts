@@ -1,15 +1,13 @@
 /** A machine with a finished tree as its root, and the root shell at its prompt. */
-import { VmError } from '../../base/errors.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
 import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
 import { endsWithPrompt } from '../session/prompt-shown.ts';
 import { ConsoleTail } from './console-tail.ts';
+import { inEmergency, within, type GuestWait } from './guest-wait.ts';
 import type { BuildHost, BuildMachine } from './host.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
 
-/** Nothing takes so long, on any host, but what hangs. */
-const ANSWER_MS = 30 * 60_000;
 const OUTPUT_MAX = 1 << 20;
 /** Bytes that nobody types and that a terminal does not echo: what stands between them is a command's output. */
 const [BEGIN, END] = ['\x1d', '\x1e'];
@@ -19,7 +17,7 @@ export interface Answer {
   readonly status: number;
 }
 
-/** A shell on the other side of a machine's console. Whatever takes too long, or ends the machine, rejects with a VmError that has its last words. */
+/** A shell on the other side of a machine's console. Whatever takes too long, ends the machine or leaves it at rest rejects with a VmError that has its last words. */
 export class PromptMachine {
   readonly #host: BuildHost;
   readonly #machine: BuildMachine;
@@ -56,15 +54,17 @@ export class PromptMachine {
     return new PromptMachine(host, machine, prompt, tail);
   }
 
-  untilPrompt(): Promise<void> {
-    return this.#within('it came to no prompt', this.#prompt.shown()).then(() => {});
+  async untilPrompt(): Promise<void> {
+    await this.#within({ wanted: "the root shell's prompt", failsAtRest: true }, this.#prompt.shown());
+    const trouble = inEmergency(this.#tail);
+    if (trouble) throw trouble;
   }
 
   async run(command: string): Promise<Answer> {
     const answer = this.#prompt.answer();
     const line = `printf '\\035'; { ${command}\n} 2>&1 </dev/null; printf '\\036%d\\n' $?\n`;
     void this.#machine.input(new TextEncoder().encode(line));
-    return this.#within(`${JSON.stringify(command)} did not end`, answer);
+    return this.#within({ wanted: `the end of ${JSON.stringify(command)}`, failsAtRest: false }, answer);
   }
 
   /** The machine as it stands, as a saved state; it ends then. */
@@ -77,30 +77,8 @@ export class PromptMachine {
     await this.#machine.ended;
   }
 
-  #within<T>(what: string, work: Promise<T>): Promise<T> {
-    return within(this.#host, this.#machine, this.#tail, what, work);
-  }
-}
-
-/** What comes of `work` of a machine. Rejects with a VmError that has its last words when it ends before, or takes too long for anything but what hangs. */
-export async function within<T>(host: BuildHost, machine: BuildMachine, tail: ConsoleTail, what: string, work: Promise<T>): Promise<T> {
-  const over = new AbortController();
-  const stop = () => over.abort();
-  host.signal?.addEventListener('abort', stop, { once: true });
-  try {
-    const ended = machine.ended.then((end) => {
-      if (end.kind === 'failed') throw end.error;
-      throw new VmError('bad-image', `the machine ended (${end.kind}): ${what}; its last words:\n${tail.last(15)}`);
-    });
-    const late = host.clock.sleep(ANSWER_MS, over.signal).then(() => {
-      host.signal?.throwIfAborted();
-      if (over.signal.aborted) return new Promise<never>(() => {});
-      throw new VmError('bad-image', `${what} within ${ANSWER_MS / 60_000} minutes; the machine's last words:\n${tail.last(15)}`);
-    });
-    return await Promise.race([work, ended, late]);
-  } finally {
-    host.signal?.removeEventListener('abort', stop);
-    over.abort();
+  #within<T>(wait: GuestWait, work: Promise<T>): Promise<T> {
+    return within(this.#host, this.#machine, this.#tail, wait, work);
   }
 }
 

@@ -60,6 +60,7 @@ export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = [
         return (await madeState()).data;
       },
       resize() {},
+      stats: () => ({ instructions: 0, interpreted: 0, compiled: 0, decoded: 0, tlbMisses: 0, invalidations: 0, exits: {} }),
       ended,
       stop: () => end({ kind: 'stopped' }),
     };
