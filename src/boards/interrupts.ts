@@ -12,7 +12,7 @@ import type { Device } from '../machine/device.ts';
 import { virtualWire } from '../machine/interrupt-state.ts';
 import { unconnected, wiredOr, type IrqLine, type MsiSink } from '../machine/irq.ts';
 import type { Machine } from '../machine/machine.ts';
-import type { Accelerator, ChiplessHost, VCpu } from '../machine/vcpu.ts';
+import type { Accelerator, Architectural, ChiplessHost, VCpu } from '../machine/vcpu.ts';
 
 export const LOCAL_APIC = 0xfee0_0000;
 export const IO_APIC = 0xfec0_0000;
@@ -25,6 +25,8 @@ const TIMER_PIN = 2;
 
 export interface PcInterrupts {
   readonly vcpu: VCpu;
+  /** Each processor's state, by APIC id. */
+  readonly processors: readonly Architectural[];
   /**
    * An ISA interrupt, which reaches both controllers. Each call gives another source on the wire: it is high while any of
    * them is, so that PCI's level-triggered pins can share one.
@@ -108,6 +110,7 @@ function ours({ accelerator, machine, pio, mmio, host, init }: InterruptParts): 
   pio.map(0x4d1, 1, 'ELCR slave', slavePic.elcr);
   return {
     vcpu,
+    processors: [vcpu],
     isa(irq) {
       const legacy = irq < 8 ? pic.lines[irq]! : slavePic.lines[irq - 8]!;
       return bothLines(legacy, ioApic.lines[irq === 0 ? TIMER_PIN : irq]!);
@@ -120,11 +123,12 @@ function ours({ accelerator, machine, pio, mmio, host, init }: InterruptParts): 
 }
 
 function accelerators({ accelerator, cpus, machine, host }: InterruptParts): PcInterrupts {
-  const { vcpu, chips } = accelerator.createWithChips!(host, cpus, () => machine.post(() => {}));
+  const { vcpu, each, chips } = accelerator.createWithChips!(host, cpus, () => machine.post(() => {}));
   const { slavePic, pic, ioApic, localApics } = chips;
   const bootstrap = localApics[0]!;
   return {
     vcpu,
+    processors: each,
     isa: (irq) => chips.lines[irq]!,
     // Below 16 a line is the ISA interrupt's, which is at the 8259As as well.
     pins: Array.from({ length: PINS }, (_, pin) => chips.lines[pin === TIMER_PIN ? 0 : pin] ?? unconnected),

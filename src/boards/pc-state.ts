@@ -5,13 +5,14 @@
 import { VmError } from '../base/errors.ts';
 import type { BlockBackend, SharedFileSystem } from '../machine/backends.ts';
 import { saveDevice, type Device } from '../machine/device.ts';
-import { processorState } from '../machine/processor-state.ts';
+import { processorState, type ProcessorState, STARTED } from '../machine/processor-state.ts';
 import { openState, type OpenedState } from '../machine/saved-state-file.ts';
 import { badState, type ByteSource, type StateCodec } from '../machine/saved-state.ts';
 import { bool, count, defineState, list, struct, text, u32, type Field, type StateOf } from '../machine/state.ts';
-import type { CpuIdentity } from '../machine/vcpu.ts';
+import type { Accelerator, CpuIdentity } from '../machine/vcpu.ts';
 
 const BOARD = 'pc';
+const PROCESSORS_MAX = 255;
 /** A host's own processor, whatever it is. */
 const HOST_CPU = 'host';
 
@@ -27,8 +28,9 @@ const pcState = defineState('machine', 1, {
   wallMs: count(),
   disks: list(64, struct({ sectors: count(), readOnly: bool(), identity: text(256) })),
   fileSystems: list(64, struct({ tag: text(36), identity: text(256) })),
-  processor: struct({ version: u32(), data: anything }),
-  devices: list(256, struct({ name: text(64), version: u32(), data: anything })),
+  /** By APIC id. */
+  processors: list(PROCESSORS_MAX, struct({ version: u32(), data: anything })),
+  devices: list(1024, struct({ name: text(64), version: u32(), data: anything })),
 });
 
 type PcState = StateOf<typeof pcState>;
@@ -46,6 +48,7 @@ export function readSavedPc(source: ByteSource, codec: StateCodec): SavedPc {
   try {
     const state = pcState.load(opened.description);
     if (state.board !== BOARD) throw new VmError('bad-state', `a machine of kind ${state.board} (known: ${BOARD})`);
+    if (state.processors.length === 0) throw new VmError('bad-state', 'a machine without a processor');
     return { ...state, name: source.name, opened };
   } catch (cause) {
     throw inFile(source.name, cause);
@@ -63,6 +66,7 @@ export function inFile(name: string, error: unknown): unknown {
 export interface PcParts {
   readonly memoryBytes: number;
   readonly cpu: CpuIdentity;
+  readonly cpus: number;
   readonly disks: readonly BlockBackend[];
   readonly fileSystems: readonly SharedFileSystem[];
   readonly devices: readonly Device[];
@@ -71,7 +75,7 @@ export interface PcParts {
 /** The machine's description for its state. It stands still, and its disks are written out. */
 export async function describePc(
   { memoryBytes, cpu, disks, fileSystems, devices }: PcParts,
-  now: { readonly clockNs: number; readonly wallMs: number; readonly processor: StateOf<typeof processorState> },
+  now: { readonly clockNs: number; readonly wallMs: number; readonly processors: readonly ProcessorState[] },
 ): Promise<unknown> {
   return pcState.save({
     board: BOARD,
@@ -81,7 +85,7 @@ export async function describePc(
     wallMs: now.wallMs,
     disks: await Promise.all(disks.map(identify)),
     fileSystems: await Promise.all(fileSystems.map(async ({ tag, backend }) => ({ tag, identity: await backend.identity() }))),
-    processor: { version: processorState.version, data: processorState.save(now.processor) },
+    processors: now.processors.map((one) => ({ version: processorState.version, data: processorState.save(one) })),
     devices: devices.map((device) => ({ name: device.schema.name, version: device.schema.version, data: saveDevice(device) })),
   });
 }
@@ -91,13 +95,17 @@ async function identify(disk: BlockBackend): Promise<PcState['disks'][number]> {
 }
 
 /** Rejects with `bad-state` when the machine is not the one that was saved; says what would work. */
-export async function checkFit(saved: SavedPc, { memoryBytes, cpu, disks, fileSystems, devices }: PcParts): Promise<void> {
+export async function checkFit(saved: SavedPc, { memoryBytes, cpu, cpus, disks, fileSystems, devices }: PcParts): Promise<void> {
   const { name } = saved;
   if (saved.memoryBytes !== memoryBytes) {
     const [was, is] = [saved.memoryBytes, memoryBytes].map((size) => `${size / 2 ** 20} MiB`);
     throw badState(name, `the machine was saved with ${was} of memory, this one has ${is}: leave --memory out`);
   }
   checkCpu(saved, cpu);
+  if (saved.processors.length !== cpus) {
+    const was = some(saved.processors.length, 'processor');
+    throw badState(name, `the machine was saved with ${was}, this one has ${cpus}: leave --cpus out`);
+  }
   if (saved.disks.length !== disks.length) {
     throw badState(
       name,
@@ -124,8 +132,21 @@ export async function checkFit(saved: SavedPc, { memoryBytes, cpu, disks, fileSy
   for (const [n, { version }] of is.entries()) {
     if (was[n]!.version !== version) throw badState(name, otherVersion(was[n]!.name, was[n]!.version, version));
   }
-  if (saved.processor.version !== processorState.version)
-    throw badState(name, otherVersion('processor', saved.processor.version, processorState.version));
+  const other = saved.processors.find(({ version }) => version !== processorState.version);
+  if (other) throw badState(name, otherVersion('processor', other.version, processorState.version));
+}
+
+/** How many processors the machine has. Throws `bad-state` when that accelerator cannot have so many. */
+export function processorsFor({ name, processors: { length } }: SavedPc, accelerator: Accelerator): number {
+  if (length === 1 || accelerator.createWithChips) return length;
+  throw badState(name, `the machine has ${some(length, 'processor')}, and ${accelerator.name} has one: go on under KVM (--accel kvm)`);
+}
+
+/** Each processor's state, by APIC id. Throws `bad-state`. */
+export function processorsOf({ name, processors }: SavedPc): ProcessorState[] {
+  const states = processors.map(({ data }) => processorState.load(data));
+  if (states[0]?.startup === STARTED) return states;
+  throw badState(name, `its first processor has not started, which no machine's has: the file is damaged`);
 }
 
 const some = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;

@@ -33,7 +33,6 @@ import type { KernelRequest } from '../firmware/boot-plan.ts';
 import { installFirmware } from '../firmware/install.ts';
 import { GENERATION_ID } from '../firmware/memory-map.ts';
 import { loadKernel } from '../firmware/load-kernel.ts';
-import { VmError } from '../base/errors.ts';
 import { silent, type Log } from '../base/log.ts';
 import type { BlockBackend, CharBackend, EntropyBackend, NetBackend, SharedFileSystem } from '../machine/backends.ts';
 import { Bus } from '../machine/bus.ts';
@@ -41,14 +40,13 @@ import { resetDevice, restoreDevice, type Device } from '../machine/device.ts';
 import { pulse } from '../machine/irq.ts';
 import { LOW_RAM_LIMIT, Memory } from '../machine/memory.ts';
 import { Machine } from '../machine/machine.ts';
-import { processorState } from '../machine/processor-state.ts';
 import { writeState } from '../machine/saved-state-file.ts';
 import { StatePages } from '../machine/saved-state-supply.ts';
 import type { StateCodec } from '../machine/saved-state.ts';
 import type { Accelerator, VCpu } from '../machine/vcpu.ts';
 import type { Pace } from '../platform/pace.ts';
 import { bothLines, IO_APIC, LOCAL_APIC, pcInterrupts } from './interrupts.ts';
-import { checkFit, describePc, inFile, type SavedPc } from './pc-state.ts';
+import { checkFit, describePc, inFile, processorsFor, processorsOf, type SavedPc } from './pc-state.ts';
 
 const HPET = 0xfed0_0000;
 const ECAM = 0xe000_0000;
@@ -110,7 +108,7 @@ export interface RestoreOptions {
 /** What the outside gives a PC. */
 export interface PcOptions {
   readonly memoryBytes: number;
-  /** Processors; more than one only where the accelerator brings interrupt controllers along. One when absent. */
+  /** Processors; more than one only where the accelerator brings interrupt controllers along. When absent: those of `restore`, or one. */
   readonly cpus?: number;
   readonly accelerator: Accelerator;
   readonly pace: Pace;
@@ -161,11 +159,12 @@ export interface Pc {
 }
 
 export async function createPc(options: PcOptions): Promise<Pc> {
-  const { accelerator, entropy, cpus = 1 } = options;
-  const description = { ...DESCRIPTION, cpus };
+  const { accelerator, entropy } = options;
   const log = options.log ?? silent;
   const memory = new Memory(options.memoryBytes, accelerator.reservedBytes);
   const saved = options.restore?.state;
+  const cpus = options.cpus ?? (saved ? processorsFor(saved, accelerator) : 1);
+  const description = { ...DESCRIPTION, cpus };
   // Guest time goes on where it was, and the wall clock is the host's.
   const epochMs = options.epochMs - Math.floor((saved?.clockNs ?? 0) / 1e6);
   const machine = new Machine(options.pace, epochMs);
@@ -305,9 +304,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
 
   // Saved states. Those come first that drive lines, then those that take what the lines did as it was.
   const saving = [...lasting, ...devices];
-  const parts = { memoryBytes: options.memoryBytes, cpu: accelerator.cpu, disks: options.disks ?? [], fileSystems, devices: saving };
+  const parts = { memoryBytes: options.memoryBytes, cpu: accelerator.cpu, cpus, disks: options.disks ?? [], fileSystems, devices: saving };
   const settled = async (): Promise<void> => {
-    if (cpus > 1) throw new VmError('unsupported', 'a machine with several processors cannot be saved yet: start it with --cpus 1');
     await Promise.all(virtio.map(({ device }) => device.quiesce?.()));
     await Promise.all(parts.disks.map((disk) => disk.readOnly || disk.flush()));
   };
@@ -316,11 +314,11 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       clock.advanceTo(clock.now());
       // Timers that are due go off before, not after: where the machine goes on they may be others' than ours.
       for (let n = 0; n < EXPIRIES && clock.nextDeadlineNs <= clock.now(); n++) clock.expire();
-      const processor = vcpu.architecture();
+      const processors = chips.processors.map((one) => one.architecture());
       // A processor that goes on forgets what is no state (translations, code), as the one that is restored.
-      vcpu.setArchitecture(processor);
+      chips.processors.forEach((one, n) => one.setArchitecture(processors[n]!));
       const clockNs = clock.now();
-      const described = await describePc(parts, { clockNs, wallMs: Math.floor(epochMs + clockNs / 1e6), processor });
+      const described = await describePc(parts, { clockNs, wallMs: Math.floor(epochMs + clockNs / 1e6), processors });
       await write(writeState(described, memory, codec));
       if (then === 'end') machine.end({ kind: 'stopped' });
     });
@@ -330,7 +328,8 @@ export async function createPc(options: PcOptions): Promise<Pc> {
       memory.supplyFrom(new StatePages(from.opened, memory.sizeBytes, from.name, onPage));
       clock.restore(from.clockNs);
       saving.forEach((device, n) => restoreDevice(device, from.devices[n]!.data));
-      vcpu.setArchitecture(processorState.load(from.processor.data));
+      const processors = processorsOf(from);
+      chips.processors.forEach((one, n) => one.setArchitecture(processors[n]!));
     } catch (error) {
       throw inFile(from.name, error);
     }

@@ -10,6 +10,11 @@ export const XSAVE_BYTES = 512 + 64 + 256;
 export const XSTATE_BV = 512;
 export const AVX_AT = 576;
 
+/** What a processor that has not started waits for. A machine's first one has always started. SDM vol. 3, 9.4.3. */
+export const STARTED = 0;
+export const WAITS_FOR_INIT = 1;
+export const WAITS_FOR_SIPI = 2;
+
 /** MSRs that are plain state, by index. SDM vol. 4; the last two: Linux's Documentation/virt/kvm/x86/msr.rst. */
 export const STATE_MSRS = {
   sysenterCs: 0x174,
@@ -41,7 +46,7 @@ const table = struct({ base: u64(), limit: u16() });
 const named = <N extends string, T>(names: readonly N[], field: Field<T>) =>
   struct(Object.fromEntries(names.map((name) => [name, field])) as Record<N, Field<T>>);
 
-export const processorState = defineState('processor', 3, {
+export const processorState = defineState('processor', 4, {
   gpr: array(16, u64()),
   rip: u64(),
   rflags: u64(2n),
@@ -62,6 +67,8 @@ export const processorState = defineState('processor', 3, {
   tscAdjust: u64(),
   /** Standard format. */
   xsave: bytes(XSAVE_BYTES),
+  /** `STARTED` … `WAITS_FOR_SIPI`. */
+  startup: u8(STARTED),
   halted: bool(),
   /** Interrupts wait for one more instruction: after STI or MOV SS. */
   shadow: bool(),

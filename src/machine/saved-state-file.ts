@@ -21,7 +21,7 @@ import {
 import { findUsedPages, type UsedPages } from './saved-state-pages.ts';
 import { badState, type ByteSource, type StateCodec } from './saved-state.ts';
 
-export const FORMAT_VERSION = 3;
+export const FORMAT_VERSION = 4;
 const HEAD_MAGIC = 'DAYBREAK';
 const FOOT_MAGIC = 'ENDSTATE';
 const HEAD_BYTES = 16;

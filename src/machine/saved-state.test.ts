@@ -203,7 +203,7 @@ describe('a damaged state is refused', { timeout: 120_000 }, () => {
   test('when it is of another version, and says which one works', () => {
     const data = saved(usedMemory());
     data[8] = 1;
-    expect(() => open(data)).toThrow('machine.state: a saved state of version 1 cannot be restored (supported: 3)');
+    expect(() => open(data)).toThrow('machine.state: a saved state of version 1 cannot be restored (supported: 4)');
   });
 
   test('when its description names bytes that are not there, or that nobody can have', () => {

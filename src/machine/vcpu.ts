@@ -80,11 +80,19 @@ export interface CompilerCounts {
   moduleMs: number;
 }
 
+/** What can be saved, and go on from another's state. */
+export interface Architectural {
+  /** All that is architectural, for another accelerator to go on from. Not to be called from a device's handler. */
+  architecture(): ProcessorState;
+  /** Throws VmError `unsupported` when this processor lacks what the state needs. */
+  setArchitecture(state: ProcessorState): void;
+}
+
 /**
  * One processor. Never throws for what the guest did. Times are in instructions executed since power-on, which is
  * exact: equal machines given equal inputs at equal counts stay equal.
  */
-export interface VCpu {
+export interface VCpu extends Architectural {
   /**
    * What `executed` and budgets count. Nanoseconds: the host's processor runs the guest, nobody counts its instructions,
    * and guest time is the host's; `executed` goes on while the vCPU does not run, from its first `run` on and but for pauses.
@@ -113,12 +121,17 @@ export interface VCpu {
   restore(data: unknown): void;
   registers(): Registers;
   setRegisters(registers: Partial<Registers>): void;
-  /** All that is architectural, for another accelerator to go on from. Not to be called from a device's handler. */
-  architecture(): ProcessorState;
-  /** Throws VmError `unsupported` when this processor lacks what the state needs. */
-  setArchitecture(state: ProcessorState): void;
   /** Ends what goes on after `run` has come back, until the next `run`. Absent: nothing does. */
   pause?(): void;
+}
+
+/** Processors that an accelerator makes together. */
+export interface AcceleratorProcessors {
+  /** All of them, as one to run; its registers are the first one's. */
+  readonly vcpu: VCpu;
+  /** Each, by APIC id. */
+  readonly each: readonly Architectural[];
+  readonly chips: AcceleratorChips;
 }
 
 /** Interrupt controllers that an accelerator has itself. They are in the state that ours would be in. */
@@ -179,11 +192,9 @@ export interface Accelerator {
   readonly reservedBytes: number;
   createVCpu(host: VCpuHost): VCpu;
   /**
-   * Makes all processors, as one to run, together with interrupt controllers of the accelerator's own, which then stand in place of
+   * Makes all processors together with interrupt controllers of the accelerator's own, which then stand in place of
    * the board's. Throws VmError `unsupported` when there are too many.
    * @param wake called when a sleeping machine has to call `run`
    */
-  readonly createWithChips?:
-    | ((host: ChiplessHost, processors: number, wake: () => void) => { readonly vcpu: VCpu; readonly chips: AcceleratorChips })
-    | undefined;
+  readonly createWithChips?: ((host: ChiplessHost, processors: number, wake: () => void) => AcceleratorProcessors) | undefined;
 }

@@ -95,7 +95,7 @@ const described = (state: Uint8Array): unknown => openState(source(state), codec
 
 const structuredCloneOf = (state: SavedPc): SavedPc => ({
   ...state,
-  processor: { ...state.processor },
+  processors: state.processors.map((one) => ({ ...one })),
   devices: state.devices.map((one) => ({ ...one })),
 });
 
@@ -207,6 +207,24 @@ describe('a state is refused by another machine', () => {
     await expect(make(INTERPRETER, { ...options, from: state })).rejects.toThrow(message);
   });
 
+  test('when it has several processors and there is no KVM', async () => {
+    const saved = readSavedPc(source(state), codec);
+    const two = { ...saved, processors: [...saved.processors, ...saved.processors] };
+    const made = make(INTERPRETER, { disks: [disk(64, 'Monday')], restore: { state: two, identity: 'same' } });
+    await expect(made).rejects.toMatchObject({
+      code: 'bad-state',
+      message: 'machine.state: the machine has 2 processors, and interpreter has one: go on under KVM (--accel kvm)',
+    });
+  });
+
+  test('when its first processor has not started', async () => {
+    const saved = readSavedPc(source(state), codec);
+    const [{ version, data }] = saved.processors as [{ version: number; data: object }];
+    const waiting = { ...saved, processors: [{ version, data: { ...data, startup: 1 } }] };
+    const made = make(INTERPRETER, { disks: [disk(64, 'Monday')], restore: { state: waiting, identity: 'same' } });
+    await expect(made).rejects.toMatchObject({ code: 'bad-state', message: expect.stringContaining('has not started') as string });
+  });
+
   test('but not by the one that it was', async () => {
     const { pc } = await make(INTERPRETER, { disks: [disk(64, 'Monday')], from: state });
     expect(pc.vcpu.registers().rip).toBeGreaterThan(0n);
@@ -275,7 +293,7 @@ test('a forged state is refused or makes a machine that runs, and never anything
   for (let round = 0; round < FORGERIES; round++) {
     const part = random(4);
     const state: SavedPc = structuredCloneOf(genuine);
-    if (part === 0) state.processor.data = disturbed(state.processor.data, random);
+    if (part === 0) state.processors[0]!.data = disturbed(state.processors[0]!.data, random);
     else {
       const device = state.devices[random(state.devices.length)]!;
       for (let n = 0; n < part; n++) device.data = disturbed(device.data, random);

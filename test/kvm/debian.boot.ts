@@ -1,6 +1,6 @@
 /**
  * Acceptance on a host with hardware virtualisation: `npm run test:kvm`. Debian's kernels boot on KVM to userland, which
- * computes something, and power off; several processors start; a running system moves to the compiler and back; and all that is
+ * computes something, and power off; several processors start, and are saved; a running system moves to the compiler and back; and all that is
  * faster than without KVM. Elsewhere each test says why it is skipped.
  */
 import { join } from 'node:path';
@@ -87,6 +87,27 @@ test('a running Linux moves from KVM to the compiler, and back', { timeout: TIME
   const all = first.output + second.output + third.output;
   expect(all.split('\n').filter((line) => COMPLAINTS.test(line))).toEqual([]);
   expect(third.status).toBe(0);
+});
+
+test('a running Linux with four processors is saved, and goes on with all of them', { timeout: TIMEOUT_MS }, async (context) => {
+  await needsKvm(context);
+  const state = join(scratch.directory, 'four.state');
+  const script = [
+    'for n in 1 2 3 4; do { sha256sum /bin/busybox; while :; do :; done; } & done',
+    'echo "MAY BE SAVED"; read line; echo "GOT $line"',
+    'for n in 1 2 3 4; do { sha256sum /bin/busybox; echo "DONE $n"; } & eval "job$n=$!"; done',
+    'wait $job1 $job2 $job3 $job4; echo "PROCESSORS $(grep -c ^processor /proc/cpuinfo)"',
+    'poweroff -f\n',
+  ].join('\n');
+  const start = await debian(context, 'four', script);
+  const first = await boot([...start, '--accel', 'kvm', '--cpus', '4', '--save', state, '--save-when', 'MAY BE SAVED']);
+  expect(first.status).toBe(0);
+  const second = await boot(['--restore', state, '--accel', 'kvm'], undefined, new TextEncoder().encode('it\n'));
+  expect(second.output).toContain('GOT it');
+  expect(second.output).toContain('PROCESSORS 4');
+  expect(second.output.match(/DONE \d/g)?.length).toBe(4);
+  expect((first.output + second.output).split('\n').filter((line) => COMPLAINTS.test(line))).toEqual([]);
+  expect(second.status).toBe(0);
 });
 
 test('a boot takes less time on KVM than without', { timeout: TIMEOUT_MS }, async (context) => {

@@ -122,6 +122,7 @@ export const KVM_LAPIC_BYTES = 0x400;
 /** enum of KVM_GET_MP_STATE. */
 export const KVM_MP_STATE_RUNNABLE = 0;
 export const KVM_MP_STATE_UNINITIALIZED = 1;
+export const KVM_MP_STATE_INIT_RECEIVED = 2;
 export const KVM_MP_STATE_HALTED = 3;
 
 export const KVM_REGS_BYTES = 0x90;

@@ -15,6 +15,7 @@ import { Processors } from './processors.ts';
 import { KvmSystem, KvmVm } from './system.ts';
 import { type ThreadProgram, ThreadedVCpu } from './threaded-vcpu.ts';
 import { KvmVCpu } from './vcpu.ts';
+import { VmTime } from './vm-time.ts';
 
 /** A machine whose interrupt controllers are the host's kernel's. */
 export interface KernelMachine {
@@ -64,7 +65,11 @@ export class KvmAccelerator implements Accelerator, Disposable {
     this.reservedBytes = completer?.reservedBytes ?? 0;
   }
 
-  readonly #complete = (host: VCpuHost): VCpu | undefined => this.#completer?.createVCpu(host);
+  /** One for all processors of a machine, made when it is first needed: it has one place in memory. */
+  #completerOf(host: VCpuHost): () => VCpu | undefined {
+    let made: VCpu | undefined;
+    return () => (made ??= this.#completer?.createVCpu(host));
+  }
 
   /** Undefined: machines have interrupt controllers of ours. */
   readonly createWithChips: Accelerator['createWithChips'];
@@ -72,7 +77,7 @@ export class KvmAccelerator implements Accelerator, Disposable {
   #withChips(host: ChiplessHost, count: number, wake: () => void, program: ThreadProgram) {
     const { chips, processors, localApics } = this.createKernelMachine(withoutChips(host), count, program, wake);
     const { lines, msi, pic, slavePic, ioApic } = chips;
-    return { vcpu: processors, chips: { lines, msi, pic, slavePic, ioApic, localApics } };
+    return { vcpu: processors, each: processors.each, chips: { lines, msi, pic, slavePic, ioApic, localApics } };
   }
 
   /** What KVM lacks for interrupt controllers of its own: the name of a capability; undefined when nothing. */
@@ -90,7 +95,8 @@ export class KvmAccelerator implements Accelerator, Disposable {
     const vm = new KvmVm(this.#system, host.memory);
     this.#parts.push(vm);
     const cpuid = guestCpuid(this.#system, { kernelChips: false, id: 0, processors: 1 }, this.#model);
-    const vcpu = new KvmVCpu({ vm, host, id: 0, cpuid, model: this.#model, completer: () => this.#complete(host) });
+    const time = new VmTime(vm, host.time);
+    const vcpu = new KvmVCpu({ vm, time, host, id: 0, cpuid, model: this.#model, completer: this.#completerOf(host) });
     this.#parts.push(vcpu);
     return vcpu;
   }
@@ -106,14 +112,15 @@ export class KvmAccelerator implements Accelerator, Disposable {
     this.#parts.push(vm);
     const chips = new KernelChips(vm);
     const shared = new Int32Array(new SharedArrayBuffer(8));
-    const common = { vm, host, model: this.#model, completer: () => this.#complete(host) };
+    const time = new VmTime(vm, host.time);
+    const common = { vm, time, host, model: this.#model, completer: this.#completerOf(host) };
     const vcpus = Array.from({ length: processors }, (_, id) => {
       const cpuid = guestCpuid(this.#system, { kernelChips: true, id, processors }, this.#model);
       const vcpu = new ThreadedVCpu({ ...common, id, cpuid, program, shared, wake });
       this.#parts.push(vcpu);
       return vcpu;
     });
-    const localApics = vcpus.map((vcpu, id) => new KernelLocalApic(this.native, vcpu.fd, id, () => vcpus[0]!.guestNs));
+    const localApics = vcpus.map((vcpu, id) => new KernelLocalApic(this.native, vcpu.fd, id, () => time.now));
     const doorbells = new DoorbellWatch(vm, host.mmio, wake);
     const all = new Processors({ vcpus: vcpus as [ThreadedVCpu], localApics, shared, doorbells });
     this.#parts.push(all);

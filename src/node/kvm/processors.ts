@@ -5,7 +5,7 @@
  */
 import type { Disposable } from '../../base/disposable.ts';
 import type { ProcessorState } from '../../machine/processor-state.ts';
-import type { Exit, Registers, VCpu, VCpuCounts } from '../../machine/vcpu.ts';
+import type { Architectural, Exit, Registers, VCpu, VCpuCounts } from '../../machine/vcpu.ts';
 import type { DoorbellWatch } from './doorbells.ts';
 import { ExitBursts } from './exit-bursts.ts';
 import type { KernelLocalApic } from './local-apic.ts';
@@ -112,6 +112,7 @@ export class Processors implements VCpu, Disposable {
     for (const vcpu of this.#vcpus) vcpu.kickOut();
     for (const vcpu of this.#vcpus) vcpu.halt();
     for (const vcpu of this.#vcpus) vcpu.standStill();
+    for (const vcpu of this.#vcpus) vcpu.takeStartup();
     this.#localApics.forEach((apic, n) => apic.stop(() => this.#vcpus[n]!.flush()));
     this.#doorbells.settle();
   }
@@ -150,6 +151,20 @@ export class Processors implements VCpu, Disposable {
   restore(data: unknown): void {
     this.pause();
     this.#first.restore(data);
+  }
+
+  /** Each processor's state, by APIC id. */
+  get each(): readonly Architectural[] {
+    return this.#vcpus.map((vcpu) => ({
+      architecture: () => {
+        this.pause();
+        return vcpu.architecture();
+      },
+      setArchitecture: (state) => {
+        this.pause();
+        vcpu.setArchitecture(state);
+      },
+    }));
   }
 
   architecture(): ProcessorState {

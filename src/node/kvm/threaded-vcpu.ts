@@ -5,7 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { VmError } from '../../base/errors.ts';
-import type { ProcessorState } from '../../machine/processor-state.ts';
+import { type ProcessorState, STARTED } from '../../machine/processor-state.ts';
 import type { Exit, Registers } from '../../machine/vcpu.ts';
 import * as K from './abi.ts';
 import type { Native } from './native.ts';
@@ -20,6 +20,9 @@ const { RUN } = K;
 const TPR = 0x80;
 /** A thread that does not come out of KVM_RUN that long after a kick gets another. */
 const PATIENCE_MS = 100;
+
+/** By `ProcessorState.startup`: KVM's MP state of a processor that does not sleep. */
+const STARTUPS: readonly number[] = [K.KVM_MP_STATE_RUNNABLE, K.KVM_MP_STATE_UNINITIALIZED, K.KVM_MP_STATE_INIT_RECEIVED];
 
 /** The program of `vcpu-thread.ts`, as a Worker takes it. */
 export type ThreadProgram = { readonly url: URL } | { readonly code: string };
@@ -195,8 +198,14 @@ export class ThreadedVCpu extends VCpuBase {
     setPart(this.native, this.fd, 'mpState', data);
   }
 
-  protected get halted(): boolean {
-    return this.mpState === K.KVM_MP_STATE_HALTED;
+  protected get waiting(): Pick<ProcessorState, 'startup' | 'halted'> {
+    const { mpState } = this;
+    return { startup: Math.max(STARTED, STARTUPS.indexOf(mpState)), halted: mpState === K.KVM_MP_STATE_HALTED };
+  }
+
+  /** Has KVM do what INIT and SIPI that have come do: its registers and its local APIC are those from before, until it is asked. */
+  takeStartup(): void {
+    void this.mpState;
   }
 
   /** KVM_SET_SREGS takes the task priority from CR8, which has its upper half only. */
@@ -218,7 +227,9 @@ export class ThreadedVCpu extends VCpuBase {
 
   protected override adopt(state: ProcessorState): void {
     this.#keepingPriority(() => super.adopt(state));
-    this.mpState = state.halted ? K.KVM_MP_STATE_HALTED : K.KVM_MP_STATE_RUNNABLE;
+    const startup = STARTUPS[state.startup];
+    if (startup === undefined) throw new VmError('bad-state', `processor.startup: ${state.startup} (known: 0 to ${STARTUPS.length - 1})`);
+    this.mpState = state.halted ? K.KVM_MP_STATE_HALTED : startup;
   }
 
   protected release(): void {

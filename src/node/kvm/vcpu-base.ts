@@ -11,10 +11,10 @@ import type { Native } from './native.ts';
 import { readRegisters, writeRegisters } from './registers.ts';
 import { checked, type KvmVm } from './system.ts';
 import { VCpuPage } from './vcpu-page.ts';
+import type { VmTime } from './vm-time.ts';
 import { getMsr, getPart, getRaw, msrIndices, type RawState, setMsr, setPart, setRaw } from './vcpu-state.ts';
 
 const { RUN } = K;
-const NS_PER_MS = 1e6;
 
 const TSC = 0x10;
 const PLATFORM_INFO = 0xce;
@@ -24,6 +24,8 @@ const PROMISES_TSX_CTRL = 1n << 7n;
 
 export interface VCpuParts {
   readonly vm: KvmVm;
+  /** Of all processors of the machine. */
+  readonly time: VmTime;
   readonly host: VCpuHost;
   /** Its number, and the id of its local APIC. */
   readonly id: number;
@@ -31,7 +33,7 @@ export interface VCpuParts {
   readonly cpuid: Uint8Array;
   /** What `cpuid` tells; absent: the host's own. */
   readonly model: CpuModel | undefined;
-  /** Makes what executes the instructions that this host's KVM cannot. */
+  /** What executes the instructions that this host's KVM cannot. */
   readonly completer: () => VCpu | undefined;
 }
 
@@ -44,22 +46,18 @@ export abstract class VCpuBase implements Disposable {
   protected readonly data: DataView;
   /** KVM finishes the last access when it is entered again: until then registers are those before it. */
   protected unfinished = false;
-  readonly #vm: KvmVm;
+  protected readonly time: VmTime;
   readonly #exits = new Map<number, number>();
   readonly #powerOn: RawState;
-  /** Nanoseconds executed up to `#since`; no `#since`: the machine stands still, and so does the guest's time. */
-  #before = 0;
-  #since: number | undefined;
-  /** What the guest's TSC shows while it stands still. */
+  /** What the guest's TSC shows when it goes on; undefined: it has not been stopped. */
   #tsc: bigint | undefined;
-  readonly #makeCompleter: () => VCpu | undefined;
-  #completer: VCpu | undefined;
+  readonly #completer: () => VCpu | undefined;
   #completed = 0;
   #disposed = false;
 
-  constructor({ vm, host, id, cpuid, model, completer }: VCpuParts) {
-    this.#makeCompleter = completer;
-    this.#vm = vm;
+  constructor({ vm, time, host, id, cpuid, model, completer }: VCpuParts) {
+    this.#completer = completer;
+    this.time = time;
     const { native } = vm.system;
     this.native = native;
     this.host = host;
@@ -82,31 +80,20 @@ export abstract class VCpuBase implements Disposable {
 
   /** Nanoseconds: KVM does not count instructions, and the guest's clocks are the host's, but for the time that the machine stands still. */
   get executed(): number {
-    return this.#since === undefined ? this.#before : this.#before + Math.floor((performance.now() - this.#since) * NS_PER_MS);
-  }
-
-  /** Guest time. */
-  get guestNs(): number {
-    const { baseNs, start, rate } = this.host.time;
-    return Math.max(0, baseNs + Math.floor((this.executed - start) * rate));
+    return this.time.executed;
   }
 
   /** The guest's time stands still from now on. */
   standStill(): void {
-    if (this.#since === undefined) return;
-    this.#before = this.executed;
-    this.#since = undefined;
-    // kvmclock, which KVM keeps on its own, may be a little ahead. It must not go back where guest time is all there is.
-    this.#before += Math.max(0, Math.ceil(this.#vm.clockNs - this.guestNs));
-    this.#tsc = getMsr(this.native, this.fd, TSC);
+    this.time.standStill();
+    this.#tsc ??= getMsr(this.native, this.fd, TSC);
   }
 
   /** The guest's time goes on from where it was. */
   goOn(): void {
-    if (this.#since !== undefined) return;
-    this.#vm.clockNs = this.guestNs;
+    this.time.goOn();
     if (this.#tsc !== undefined) setMsr(this.native, this.fd, TSC, this.#tsc);
-    this.#since = performance.now();
+    this.#tsc = undefined;
   }
 
   /** Instructions are those that KVM could not execute and our own processor did. */
@@ -148,14 +135,14 @@ export abstract class VCpuBase implements Disposable {
   /** Executes the instruction that KVM could not, on our own processor. */
   #complete(): Exit | undefined {
     if (this.data.getUint32(RUN.suberror, true) !== K.KVM_INTERNAL_ERROR_EMULATION) throw this.#refusal(K.KVM_EXIT_INTERNAL_ERROR);
-    this.#completer ??= this.#makeCompleter();
-    if (!this.#completer) throw this.#refusal(K.KVM_EXIT_INTERNAL_ERROR);
+    const completer = this.#completer();
+    if (!completer) throw this.#refusal(K.KVM_EXIT_INTERNAL_ERROR);
     const before = readArchitecture(this.native, this.fd);
     // Its clock is not the guest's: that page is KVM's.
-    this.#completer.setArchitecture({ ...before, halted: false, msrs: { ...before.msrs, kvmSystemTime: 0n } });
-    const exit = this.#completer.run(1);
+    completer.setArchitecture({ ...before, halted: false, msrs: { ...before.msrs, kvmSystemTime: 0n } });
+    const exit = completer.run(1);
     if (exit.kind === 'shutdown') return exit;
-    const after = this.#completer.architecture();
+    const after = completer.architecture();
     this.adopt({ ...after, msrs: { ...after.msrs, kvmSystemTime: before.msrs.kvmSystemTime } });
     this.#completed++;
     return undefined;
@@ -168,7 +155,8 @@ export abstract class VCpuBase implements Disposable {
   /** Lets KVM finish an access whose result it has; the guest executes nothing more, and nobody is in KVM_RUN. */
   protected abstract settle(): void;
 
-  protected abstract get halted(): boolean;
+  /** What it waits for. KVM does what has come for it when it is asked, so before anything else. */
+  protected abstract get waiting(): Pick<ProcessorState, 'startup' | 'halted'>;
 
   protected adopt(state: ProcessorState): void {
     writeArchitecture(this.native, this.fd, state);
@@ -177,7 +165,7 @@ export abstract class VCpuBase implements Disposable {
   reset(): void {
     this.settle();
     setRaw(this.native, this.fd, this.#powerOn);
-    this.#tsc = this.#powerOn.msrs.get(TSC);
+    if (this.time.standsStill) this.#tsc = this.#powerOn.msrs.get(TSC);
   }
 
   save(): unknown {
@@ -190,18 +178,19 @@ export abstract class VCpuBase implements Disposable {
 
   architecture(): ProcessorState {
     this.settle();
+    const { waiting } = this;
     const others = otherMsrs(this.native, this.fd, this.#powerOn.msrs);
-    const state = { ...readArchitecture(this.native, this.fd), halted: this.halted, otherMsrs: others };
-    return this.#since === undefined && this.#tsc !== undefined ? { ...state, tsc: this.#tsc } : state;
+    const state = { ...readArchitecture(this.native, this.fd), ...waiting, otherMsrs: others };
+    return this.#tsc === undefined ? state : { ...state, tsc: this.#tsc };
   }
 
   setArchitecture(state: ProcessorState): void {
     this.settle();
     // kvmclock goes on with guest time, which may be another machine's. First: registers that are set may have it written down.
-    this.#vm.clockNs = this.guestNs;
+    this.time.setClock();
     this.adopt(state);
     // Once: KVM takes a second write for an attempt to bring processors together.
-    if (this.#since === undefined) this.#tsc = state.tsc;
+    if (this.time.standsStill) this.#tsc = state.tsc;
     else setMsr(this.native, this.fd, TSC, state.tsc);
   }
 

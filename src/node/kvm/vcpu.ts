@@ -4,7 +4,7 @@
  * takes them. Every KVM_RUN is bounded by a timer: whatever the guest does, the thread's own events have their turn.
  */
 import { VmError } from '../../base/errors.ts';
-import { NO_EVENT, type ProcessorState } from '../../machine/processor-state.ts';
+import { NO_EVENT, type ProcessorState, STARTED } from '../../machine/processor-state.ts';
 import type { Exit, Registers, VCpu } from '../../machine/vcpu.ts';
 import * as K from './abi.ts';
 import { RunSignal } from './run-signal.ts';
@@ -147,8 +147,8 @@ export class KvmVCpu extends VCpuBase implements VCpu {
     this.data.setUint8(RUN.ifFlag, enabled ? 1 : 0);
   }
 
-  protected get halted(): boolean {
-    return this.#halted;
+  protected get waiting(): Pick<ProcessorState, 'startup' | 'halted'> {
+    return { startup: STARTED, halted: this.#halted };
   }
 
   protected override adopt(state: ProcessorState): void {
