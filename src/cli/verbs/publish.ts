@@ -1,5 +1,6 @@
 /** `daybreak publish`: hands a snapshot of this computer to others, through a directory that any web server can offer, an S3 store or a container registry. */
 import { VmError } from '../../base/errors.ts';
+import { NodeProcesses } from '../../node/processes.ts';
 import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
@@ -37,7 +38,14 @@ export async function publishVerb(host: Host, { values, positionals }: ParsedArg
   const { messages, clock, signal } = host;
   const order = values['record'] ? await bootOrder(host, catalogue, snapshot) : undefined;
   const result = await publishSnapshot(
-    { clock, zstd: await nodeZstd(), stateCodec: await nodeStateCodec(), progress: messages.progress, signal },
+    {
+      clock,
+      processes: await NodeProcesses.open(),
+      zstd: await nodeZstd(),
+      stateCodec: await nodeStateCodec(),
+      progress: messages.progress,
+      signal,
+    },
     storage,
     keys,
     catalogue,
@@ -75,19 +83,20 @@ async function maintain(host: Host, values: ParsedArguments['values'], positiona
   const storage = openStorage(host, positionals[0]!);
   const keys = new KeyDirectory(host.files, text(values, 'keys') ?? `${host.dataDirectory}/keys`);
   const { messages, clock } = host;
+  const locking = { clock, processes: await NodeProcesses.open() };
   const role = text(values, 'rotate');
   if (role !== undefined) {
     const found = ROLES.find((one) => one === role);
     if (!found) throw new VmError('usage', `--rotate ${role}: expected ${ROLES.join(', ')}`);
-    await rotateKey(storage, keys, clock, found);
+    await rotateKey(storage, keys, locking, found);
     messages.line(`${storage.name}: the role ${role} has a new key; the old one counts no more`);
   } else if (values['renew']) {
-    await renew(storage, keys, clock);
+    await renew(storage, keys, locking);
     messages.line(`${storage.name}: signed anew`);
   } else {
     const grace = text(values, 'grace') ?? String(GRACE_HOURS);
     if (!/^\d{1,5}$/.test(grace)) throw new VmError('usage', `--grace ${grace}: expected a number of hours`);
-    const result = await collect(storage, clock, { graceMs: Number(grace) * 3_600_000, evenMuch: values['even-much'] === true });
+    const result = await collect(storage, locking, { graceMs: Number(grace) * 3_600_000, evenMuch: values['even-much'] === true });
     if (values['json']) host.terminal.write(new TextEncoder().encode(`${JSON.stringify(result)}\n`));
     const { removed, removedBytes, waiting, keptBytes } = result;
     messages.line(

@@ -3,8 +3,7 @@
  * who has an older list is still reading. And when much would go, something is probably wrong with what is reachable: then nothing goes.
  */
 import { VmError } from '../../base/errors.ts';
-import type { WallClock } from '../../platform/clock.ts';
-import { PublishingLock } from './lock.ts';
+import { PublishingLock, type LockHost } from './lock.ts';
 import { Repository } from './repository.ts';
 import type { Storage } from './storage.ts';
 
@@ -30,8 +29,8 @@ export interface CollectResult {
 }
 
 /** Rejects with a VmError, and removes nothing, when what is published cannot be read as a whole. */
-export async function collect(storage: Storage, clock: WallClock, options: CollectOptions): Promise<CollectResult> {
-  const lock = await PublishingLock.take(storage, clock);
+export async function collect(storage: Storage, host: LockHost, options: CollectOptions): Promise<CollectResult> {
+  const lock = await PublishingLock.take(storage, host);
   try {
     const repository = await Repository.open(storage);
     if (!repository) throw new VmError('not-found', `${storage.name}: nothing is published there`);
@@ -39,7 +38,7 @@ export async function collect(storage: Storage, clock: WallClock, options: Colle
     const since = await readRecord(storage);
     const next: Record<string, number> = {};
     const doomed: { path: string; sizeBytes: number }[] = [];
-    const now = clock.nowMs();
+    const now = host.clock.nowMs();
     let [allBytes, waiting] = [0, 0];
     const found = new Set<string>();
     for (const directory of DIRECTORIES) {

@@ -73,7 +73,7 @@ class Case {
   async #work() {
     return {
       files: new NodeFiles(),
-      clock: this.publisher.clock,
+      ...this.publisher.locking,
       zstd: await nodeZstd(),
       stateCodec: await nodeStateCodec(),
       progress: () => {},
@@ -105,7 +105,7 @@ class Case {
   }
 
   collect(graceMs = 0) {
-    return collect(this.storage, this.publisher.clock, { graceMs, evenMuch: false });
+    return collect(this.storage, this.publisher.locking, { graceMs, evenMuch: false });
   }
 }
 
@@ -218,7 +218,9 @@ describe.skipIf(missing !== undefined)('a registry', () => {
 
   test('has one publisher at a time, of two that begin at once too', async () => {
     const place = `oci://${server.host}/lock`;
-    const taking = [1, 2, 3].map(() => PublishingLock.take(new OciStorage(hostOf(), place, 500), new NodeClock()));
+    const taking = [1, 2, 3].map(() =>
+      PublishingLock.take(new OciStorage(hostOf(), place, 500), { ...new TestPublisher(directory).locking, clock: new NodeClock() }),
+    );
     const taken = (await Promise.allSettled(taking)).filter(({ status }) => status === 'fulfilled');
     expect(taken).toHaveLength(1);
   });

@@ -149,6 +149,18 @@ test('the lock of a killed publisher ends by itself', async () => {
   expect(readdirSync(www)).not.toContain('publishing.lock');
 });
 
+test('the lock of a process of this computer that is over ends at once', async () => {
+  const lock = (process: string) =>
+    writeFileSync(join(www, 'publishing.lock'), JSON.stringify({ id: 'x', timeMs: publisher.nowMs, process }));
+  publisher.locking.processes.isOver = async (name) => name === 'killed';
+  await publisher.add('debian', '2026-11-01', { a: 'one' });
+  lock('at work');
+  await expect(publisher.add('debian', '2026-11-02', { a: 'two' })).rejects.toThrow(/another publisher is at work/);
+  lock('killed');
+  await publisher.add('debian', '2026-11-02', { a: 'two' });
+  expect(readdirSync(www)).not.toContain('publishing.lock');
+});
+
 test('an interruption at any write leaves the old state, and the next run finishes', async () => {
   await publisher.add('debian', '2026-11-01', DAY_ONE);
   const snapshot = await publisher.snapshot('debian', '2026-11-02', { ...DAY_ONE, d: noise(50_000, 3) });

@@ -6,7 +6,6 @@
 import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
 import type { StateCodec } from '../../machine/saved-state.ts';
-import type { WallClock } from '../../platform/clock.ts';
 import type { Zstd } from '../../platform/zstd.ts';
 import { encodeSegment, type PackIndex, type Segment } from '../../storage/packs/pack-index.ts';
 import { PackWriter } from '../../storage/packs/pack-writer.ts';
@@ -17,7 +16,7 @@ import { printSnapshot, type Snapshot } from '../catalogue/snapshot.ts';
 import type { Progress } from '../progress.ts';
 import type { Target } from '../trust/metadata.ts';
 import type { KeyDirectory } from './keyring.ts';
-import { PublishingLock } from './lock.ts';
+import { PublishingLock, type LockHost } from './lock.ts';
 import {
   indexFile,
   packFile,
@@ -37,8 +36,7 @@ import type { Storage } from './storage.ts';
 const SEGMENTS_MAX = 16;
 const INDEX_LEVEL = 19;
 
-export interface PublishHost {
-  readonly clock: WallClock;
+export interface PublishHost extends LockHost {
   readonly zstd: Zstd;
   readonly stateCodec: StateCodec;
   readonly progress: Progress;
@@ -75,7 +73,7 @@ export async function publishSnapshot(
   snapshot: Snapshot,
   options: PublishOptions,
 ): Promise<PublishResult> {
-  const lock = await PublishingLock.take(storage, host.clock);
+  const lock = await PublishingLock.take(storage, host);
   try {
     let repository = await Repository.open(storage);
     const ring = repository ? await keys.ring() : await keys.ringForNew();

@@ -1,10 +1,9 @@
 /** Changes of keys, and of lists without a new day. */
 import { VmError } from '../../base/errors.ts';
-import type { WallClock } from '../../platform/clock.ts';
 import type { Role } from '../trust/metadata.ts';
 import { makeRoot } from '../trust/signing.ts';
 import type { KeyDirectory } from './keyring.ts';
-import { PublishingLock } from './lock.ts';
+import { PublishingLock, type LockHost } from './lock.ts';
 import { Repository } from './repository.ts';
 import type { Storage } from './storage.ts';
 
@@ -12,8 +11,8 @@ import type { Storage } from './storage.ts';
  * Gives a role a new key; readers follow when they look the next time. Needs the root's key. Rejects with a VmError; what was interrupted
  * is finished by the next call for the same role.
  */
-export async function rotateKey(storage: Storage, keys: KeyDirectory, clock: WallClock, role: Role): Promise<void> {
-  await locked(storage, clock, async (repository) => {
+export async function rotateKey(storage: Storage, keys: KeyDirectory, host: LockHost, role: Role): Promise<void> {
+  await locked(storage, host, async (repository) => {
     const root = await keys.load('root');
     if (!root || !repository.root.roles.root.keyids.includes(root.id)) {
       // A root that was changed, and whose key was not put in place before an interruption.
@@ -30,30 +29,32 @@ export async function rotateKey(storage: Storage, keys: KeyDirectory, clock: Wal
     const next = await keys.prepare(role);
     if (!repository.root.roles[role].keyids.includes(next.id)) {
       // Both keys sign first, so that the lists are right for readers of the old root and of the new one.
-      await repository.commit(repository.targets, { ...ring, also: { [role]: next } }, clock.nowMs());
-      await repository.commitRoot(await makeRoot({ ...ring, root, [role]: next }, clock.nowMs(), { root: repository.root, key: root }));
+      await repository.commit(repository.targets, { ...ring, also: { [role]: next } }, host.clock.nowMs());
+      await repository.commitRoot(
+        await makeRoot({ ...ring, root, [role]: next }, host.clock.nowMs(), { root: repository.root, key: root }),
+      );
     }
     await keys.replace(role);
   });
 }
 
 /** Signs what is published for another while; the root too, when its time comes to an end and its key is here. */
-export async function renew(storage: Storage, keys: KeyDirectory, clock: WallClock): Promise<void> {
-  await locked(storage, clock, async (repository) => {
+export async function renew(storage: Storage, keys: KeyDirectory, host: LockHost): Promise<void> {
+  await locked(storage, host, async (repository) => {
     const ring = await keys.ring();
     repository.checkKeys(ring);
     if (
       ring.root &&
       repository.root.roles.root.keyids.includes(ring.root.id) &&
-      Date.parse(repository.root.expires) - clock.nowMs() < 90 * 86_400_000
+      Date.parse(repository.root.expires) - host.clock.nowMs() < 90 * 86_400_000
     )
-      await repository.commitRoot(await makeRoot(ring, clock.nowMs(), { root: repository.root, key: ring.root }));
-    await repository.commit(repository.targets, ring, clock.nowMs());
+      await repository.commitRoot(await makeRoot(ring, host.clock.nowMs(), { root: repository.root, key: ring.root }));
+    await repository.commit(repository.targets, ring, host.clock.nowMs());
   });
 }
 
-async function locked(storage: Storage, clock: WallClock, work: (repository: Repository) => Promise<void>): Promise<void> {
-  const lock = await PublishingLock.take(storage, clock);
+async function locked(storage: Storage, host: LockHost, work: (repository: Repository) => Promise<void>): Promise<void> {
+  const lock = await PublishingLock.take(storage, host);
   try {
     const repository = await Repository.open(storage);
     if (!repository) throw new VmError('not-found', `${storage.name}: nothing is published there`);

@@ -64,7 +64,7 @@ test('a day is published, verified, pulled over plain HTTP, and cleaned up after
   const storage = openS3('s3://days/daily', environment);
   const host = {
     files: new NodeFiles(),
-    clock: publisher.clock,
+    ...publisher.locking,
     zstd: await nodeZstd(),
     stateCodec: await nodeStateCodec(),
     progress: () => {},
@@ -88,7 +88,7 @@ test('a day is published, verified, pulled over plain HTTP, and cleaned up after
   const options = { trustDirectory: `${directory}/trust`, cacheDirectory: `${directory}/cache`, fingerprint };
   const reader = new Catalogue(host.files, `${directory}/reader`);
   expect((await pull(source, reader, { name: 'debian', day: 'latest' }, host, options)).totalBytes).toBe(1_200_000);
-  await collect(storage, publisher.clock, { graceMs: 0, evenMuch: false });
+  await collect(storage, publisher.locking, { graceMs: 0, evenMuch: false });
   expect((await verifyPublished(new StorageSource(storage), host, fingerprint)).problems).toEqual([]);
 });
 

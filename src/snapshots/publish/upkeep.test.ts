@@ -30,12 +30,12 @@ beforeEach(() => {
 
 const verify = async () =>
   verifyPublished(new StorageSource(publisher.storage), {
-    clock: publisher.clock,
+    ...publisher.locking,
     zstd: await nodeZstd(),
     stateCodec: await nodeStateCodec(),
     progress: () => {},
   });
-const clean = (graceMs = 48 * HOUR, evenMuch = false) => collect(publisher.storage, publisher.clock, { graceMs, evenMuch });
+const clean = (graceMs = 48 * HOUR, evenMuch = false) => collect(publisher.storage, publisher.locking, { graceMs, evenMuch });
 const packs = () => readdirSync(join(publisher.www, 'packs')).length;
 
 async function read(day = 'latest') {
@@ -144,7 +144,7 @@ describe('a change of keys', () => {
     await publisher.add('debian', '2026-11-01', { a: 'one' });
     await read();
     const before = await publisher.keys.load(role);
-    await rotateKey(publisher.storage, publisher.keys, publisher.clock, role);
+    await rotateKey(publisher.storage, publisher.keys, publisher.locking, role);
     expect((await publisher.keys.load(role))!.id).not.toBe(before!.id);
     expect((await verify()).problems).toEqual([]);
     await read();
@@ -162,7 +162,7 @@ describe('a change of keys', () => {
         if (left-- === 0) throw new Error('killed');
         await write(path, data);
       };
-      const done = await rotateKey(storage, publisher.keys, publisher.clock, role).then(
+      const done = await rotateKey(storage, publisher.keys, publisher.locking, role).then(
         () => true,
         () => false,
       );
@@ -178,7 +178,7 @@ describe('a change of keys', () => {
   test('needs the root key, and says so', async () => {
     await publisher.add('debian', '2026-11-01', { a: 'one' });
     rmSync(`${publisher.keys.directory}/root.json`);
-    await expect(rotateKey(publisher.storage, publisher.keys, publisher.clock, 'targets')).rejects.toThrow(/root key .* is needed/);
+    await expect(rotateKey(publisher.storage, publisher.keys, publisher.locking, 'targets')).rejects.toThrow(/root key .* is needed/);
     await publisher.add('debian', '2026-11-02', { a: 'two' });
     expect((await read()).snapshot.day).toBe('2026-11-02');
   });
@@ -190,7 +190,7 @@ test('renewing keeps what is published valid, the root too', async () => {
   for (let month = 0; month < 13; month++) {
     publisher.nowMs += 30 * 24 * HOUR;
     await expect(verify()).rejects.toThrow(/expired/);
-    await renew(publisher.storage, publisher.keys, publisher.clock);
+    await renew(publisher.storage, publisher.keys, publisher.locking);
     expect((await verify()).problems).toEqual([]);
     await read();
   }

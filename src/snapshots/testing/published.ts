@@ -36,6 +36,9 @@ export class TestPublisher {
     sleep: (_ms: number, signal?: AbortSignal) => new Promise<void>((done) => signal?.addEventListener('abort', () => done())),
   };
 
+  /** With a process that no lock's is known to be over of. */
+  readonly locking = { clock: this.clock, processes: { own: 'a test', isOver: async (_name: string) => false } };
+
   async snapshot(name: string, day: string, files: TestFiles): Promise<Snapshot> {
     const nodes = new Map<string, TreeNode>([['', { type: 'directory', mode: 0o755, uid: 0, gid: 0, mtime: 0 }]]);
     let contentBytes = 0;
@@ -81,7 +84,7 @@ export class TestPublisher {
 
   async publish(snapshot: Snapshot, options: Partial<PublishOptions> & { signal?: AbortSignal } = {}): Promise<PublishResult> {
     const host = {
-      clock: this.clock,
+      ...this.locking,
       zstd: await nodeZstd(),
       stateCodec: await nodeStateCodec(),
       progress: () => {},

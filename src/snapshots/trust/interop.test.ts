@@ -27,7 +27,8 @@ test('tuf-js finds and verifies a day, after a change of keys too', { timeout: 6
       return readFileSync(await updater.downloadTarget(info, join(client, 'day.json')), 'utf8');
     };
     expect(JSON.parse(await look())).toMatchObject({ name: 'debian/trixie', day: '2026-11-01' });
-    for (const role of ['timestamp', 'root'] as const) await rotateKey(publisher.storage, publisher.keys, new NodeClock(), role);
+    for (const role of ['timestamp', 'root'] as const)
+      await rotateKey(publisher.storage, publisher.keys, { ...publisher.locking, clock: new NodeClock() }, role);
     expect(JSON.parse(await look())).toMatchObject({ name: 'debian/trixie', day: '2026-11-01' });
     const list = join(publisher.www, 'metadata/timestamp.json');
     writeFileSync(list, readFileSync(list, 'utf8').replace(/"version": (\d+)/, '"version": 9'));
