@@ -14,16 +14,8 @@ export class KeyDirectory {
     this.directory = directory;
   }
 
-  async load(role: Role): Promise<SigningKey | undefined> {
-    const path = this.#path(role);
-    const data = await this.#files.read(path);
-    if (!data) return undefined;
-    try {
-      const { public: publicHex, secret } = JSON.parse(new TextDecoder().decode(data)) as Record<string, unknown>;
-      return await loadKey(String(publicHex), String(secret));
-    } catch (error) {
-      throw new VmError('bad-image', `${path}: not a key that daybreak wrote`, error);
-    }
+  load(role: Role): Promise<SigningKey | undefined> {
+    return this.#load(this.#path(role));
   }
 
   /** The keys of a repository that is there. The root's may be missing. */
@@ -46,20 +38,39 @@ export class KeyDirectory {
 
   /** A new key beside the old one, which stays valid until `replace`. */
   async prepare(role: Role): Promise<SigningKey> {
-    const path = `${this.directory}/${role}.next.json`;
-    const waiting = await this.#files.read(path);
-    if (waiting) {
-      const { public: publicHex, secret } = JSON.parse(new TextDecoder().decode(waiting)) as Record<string, unknown>;
-      return loadKey(String(publicHex), String(secret));
-    }
+    const waiting = await this.#load(this.#nextPath(role));
+    if (waiting) return waiting;
     const key = await generateKey();
-    await this.#files.create(path, fileOf(key), true);
+    await this.#files.create(this.#nextPath(role), fileOf(key), true);
     return key;
   }
 
   /** Puts the prepared key in the old one's place. */
   async replace(role: Role): Promise<void> {
-    await this.#files.rename(`${this.directory}/${role}.next.json`, this.#path(role));
+    await this.#files.rename(this.#nextPath(role), this.#path(role));
+  }
+
+  /** Finishes changes that were interrupted before `replace`, though the root names the prepared key already. Gives their roles. */
+  async finishChanges(isNamed: (role: Role, id: string) => boolean): Promise<Role[]> {
+    const finished: Role[] = [];
+    for (const role of ROLES) {
+      const next = await this.#load(this.#nextPath(role));
+      if (!next || !isNamed(role, next.id)) continue;
+      await this.replace(role);
+      finished.push(role);
+    }
+    return finished;
+  }
+
+  async #load(path: string): Promise<SigningKey | undefined> {
+    const data = await this.#files.read(path);
+    if (!data) return undefined;
+    try {
+      const { public: publicHex, secret } = JSON.parse(new TextDecoder().decode(data)) as Record<string, unknown>;
+      return await loadKey(String(publicHex), String(secret));
+    } catch (error) {
+      throw new VmError('bad-image', `${path}: not a key that daybreak wrote`, error);
+    }
   }
 
   async #store(role: Role, key: SigningKey): Promise<void> {
@@ -68,6 +79,10 @@ export class KeyDirectory {
 
   #path(role: Role): string {
     return `${this.directory}/${role}.json`;
+  }
+
+  #nextPath(role: Role): string {
+    return `${this.directory}/${role}.next.json`;
   }
 }
 

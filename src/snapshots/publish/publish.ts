@@ -76,9 +76,8 @@ export async function publishSnapshot(
   const lock = await PublishingLock.take(storage, host);
   try {
     let repository = await Repository.open(storage);
-    const ring = repository ? await keys.ring() : await keys.ringForNew();
+    const ring = repository ? await repository.ringOf(keys) : await keys.ringForNew();
     repository ??= await Repository.create(storage, ring, host.clock.nowMs());
-    repository.checkKeys(ring);
     const writing = new Writing(host, repository, catalogue, snapshot, options, lock);
     const { target, packedBytes, patchCount } = await writing.run();
     const path = targetPath(snapshot.name, snapshot.day);

@@ -3,9 +3,10 @@ import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
 import { decompress } from '../../storage/decompress.ts';
 import { decodeSegment, PackIndex, type Segment } from '../../storage/packs/pack-index.ts';
-import type { Target } from '../trust/metadata.ts';
+import type { Role, Target } from '../trust/metadata.ts';
 import { signTargets, signTimestamp, makeRoot, type RoleKeyring } from '../trust/signing.ts';
 import { TrustedMetadata } from '../trust/trusted.ts';
+import type { KeyDirectory } from './keyring.ts';
 import { indexFile, INDEX_MAX_BYTES, parseManifest, targetFile, type IndexFile, type Manifest } from './manifest.ts';
 import type { Storage } from './storage.ts';
 
@@ -60,15 +61,28 @@ export class Repository {
     return sha256(await this.#read('metadata/1.root.json'));
   }
 
-  /** Rejects when these are not the keys that the root names: nobody would believe what they sign. */
-  checkKeys(keys: RoleKeyring): void {
+  /** The keys that the root names. Rejects when those that are here are others: nobody would believe what they sign. */
+  async ringOf(keys: KeyDirectory): Promise<RoleKeyring> {
+    await this.finishChanges(keys);
+    const ring = await keys.ring();
     for (const role of ['targets', 'snapshot', 'timestamp'] as const) {
-      if (!this.root.roles[role].keyids.includes(keys[role].id))
+      if (!this.names(role, ring[role].id))
         throw new VmError(
           'bad-signature',
           `${this.storage.name}: the key of the role ${role} is not the one it was published with: name the right directory with --keys`,
         );
     }
+    return ring;
+  }
+
+  /** Of changes of keys that were interrupted: gives the roles that have their new keys since then, or now. */
+  finishChanges(keys: KeyDirectory): Promise<Role[]> {
+    return keys.finishChanges((role, id) => this.names(role, id));
+  }
+
+  /** Whether this key counts for that role. */
+  names(role: Role, id: string): boolean {
+    return this.root.roles[role].keyids.includes(id);
   }
 
   async manifest(path: string): Promise<Manifest> {

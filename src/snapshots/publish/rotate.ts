@@ -9,22 +9,17 @@ import type { Storage } from './storage.ts';
 
 /**
  * Gives a role a new key; readers follow when they look the next time. Needs the root's key. Rejects with a VmError; what was interrupted
- * is finished by the next call for the same role.
+ * is finished by whoever publishes there next, or by the next call for the same role.
  */
 export async function rotateKey(storage: Storage, keys: KeyDirectory, host: LockHost, role: Role): Promise<void> {
   await locked(storage, host, async (repository) => {
+    if ((await repository.finishChanges(keys)).includes(role)) return;
     const root = await keys.load('root');
-    if (!root || !repository.root.roles.root.keyids.includes(root.id)) {
-      // A root that was changed, and whose key was not put in place before an interruption.
-      const next = role === 'root' ? await keys.prepare('root') : undefined;
-      if (!next || !repository.root.roles.root.keyids.includes(next.id))
-        throw new VmError(
-          'not-found',
-          `${keys.directory}: the root key that ${storage.name} was published with is needed to change keys: put root.json there`,
-        );
-      await keys.replace('root');
-      return;
-    }
+    if (!root || !repository.names('root', root.id))
+      throw new VmError(
+        'not-found',
+        `${keys.directory}: the root key that ${storage.name} was published with is needed to change keys: put root.json there`,
+      );
     const ring = await keys.ring();
     const next = await keys.prepare(role);
     if (!repository.root.roles[role].keyids.includes(next.id)) {
@@ -41,13 +36,8 @@ export async function rotateKey(storage: Storage, keys: KeyDirectory, host: Lock
 /** Signs what is published for another while; the root too, when its time comes to an end and its key is here. */
 export async function renew(storage: Storage, keys: KeyDirectory, host: LockHost): Promise<void> {
   await locked(storage, host, async (repository) => {
-    const ring = await keys.ring();
-    repository.checkKeys(ring);
-    if (
-      ring.root &&
-      repository.root.roles.root.keyids.includes(ring.root.id) &&
-      Date.parse(repository.root.expires) - host.clock.nowMs() < 90 * 86_400_000
-    )
+    const ring = await repository.ringOf(keys);
+    if (ring.root && repository.names('root', ring.root.id) && Date.parse(repository.root.expires) - host.clock.nowMs() < 90 * 86_400_000)
       await repository.commitRoot(await makeRoot(ring, host.clock.nowMs(), { root: repository.root, key: ring.root }));
     await repository.commit(repository.targets, ring, host.clock.nowMs());
   });

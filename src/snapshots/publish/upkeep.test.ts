@@ -175,6 +175,26 @@ describe('a change of keys', () => {
     expect((await read()).snapshot.day).toBe('2026-11-02');
   });
 
+  test.each(ROLES)('of %s that was interrupted before its key was in place is no obstacle to whatever is done next', async (role) => {
+    await publisher.add('debian', '2026-11-01', { a: 'one' });
+    const { keys } = publisher;
+    const replace = keys.replace.bind(keys);
+    for (const next of [
+      () => publisher.add('debian', '2026-11-02', { a: 'two' }),
+      () => renew(publisher.storage, keys, publisher.locking),
+      ...ROLES.map((other) => () => rotateKey(publisher.storage, keys, publisher.locking, other)),
+    ]) {
+      keys.replace = async () => {
+        throw new Error('killed');
+      };
+      await expect(rotateKey(publisher.storage, keys, publisher.locking, role)).rejects.toThrow('killed');
+      keys.replace = replace;
+      await next();
+      expect((await verify()).problems).toEqual([]);
+      await read();
+    }
+  });
+
   test('needs the root key, and says so', async () => {
     await publisher.add('debian', '2026-11-01', { a: 'one' });
     rmSync(`${publisher.keys.directory}/root.json`);
