@@ -1,6 +1,7 @@
 /** `daybreak prune`: removes old snapshots, and contents that none of the rest needs. */
 import { VmError } from '../../base/errors.ts';
 import { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
+import { pruneCache } from '../../snapshots/get/cache.ts';
 import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
@@ -28,10 +29,13 @@ export async function pruneVerb(host: Host, { values, positionals }: ParsedArgum
     }
   }
   const result = await catalogue.prune(host.clock, maxBytes);
-  if (values['json']) print(`${JSON.stringify({ snapshots: removed, ...result })}\n`);
+  const cache = await pruneCache(host.files, host.clock, host.cacheDirectory);
+  if (values['json']) print(`${JSON.stringify({ snapshots: removed, ...result, cache })}\n`);
   else {
     for (const name of removed) print(`removed ${name}\n`);
     print(`removed ${result.removed} contents of ${formatBytes(result.removedBytes)}; ${formatBytes(result.keptBytes)} are left\n`);
+    if (cache.removed > 0)
+      print(`removed ${cache.removed} files of ${formatBytes(cache.removedBytes)} that fetching had left in the cache\n`);
   }
   return EXIT_OK;
 }

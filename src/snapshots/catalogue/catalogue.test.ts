@@ -156,6 +156,17 @@ test('pruning keeps what any snapshot needs', async () => {
   await catalogue.store.get(kept.kernel.digest);
 });
 
+test('pruning removes what killed processes left beside records, but nothing that may still be written', async () => {
+  await add('debian', '2026-10-30', { a: 'text' });
+  const left = ['2026-10-31.json.12.0.new', '2026-10-30.state.json.12.1.new', '2026-11-01.json.13.0.new'].map((name) =>
+    join(directory, 'snapshots/debian', name),
+  );
+  for (const path of left) writeFileSync(path, '{');
+  for (const path of left.slice(0, 2)) utimesSync(path, OLD, OLD);
+  await catalogue.prune(clock, 0);
+  expect(readdirSync(join(directory, 'snapshots/debian'))).toEqual(['2026-10-30.json', '2026-11-01.json.13.0.new']);
+});
+
 test('a difference names packages, then files with their packages, then sizes', async () => {
   const list = 'var/lib/dpkg/info/tool:amd64.list';
   const a = await add(

@@ -9,6 +9,7 @@ import type { Files } from '../../platform/files.ts';
 import { FileChunkStore, type PruneResult } from '../../storage/file-chunk-store.ts';
 import { decodeTree } from '../../storage/tree-text.ts';
 import type { Tree } from '../../storage/tree.ts';
+import { removeUnfinished } from '../../storage/unfinished.ts';
 import { isRecipeName } from '../recipe/recipe.ts';
 import { parseBootedState, type BootedState } from './booted.ts';
 import { isKeptName, parseKept, type Kept } from './kept.ts';
@@ -171,8 +172,9 @@ export class Catalogue {
   }
 
   async remove(snapshot: Snapshot): Promise<void> {
-    await this.#files.remove(`${this.#directory}/${snapshot.name}/${snapshot.day}.json`);
+    // The record last: one that is there still may be removed again, but what has none is found by nobody.
     await this.#files.remove(this.#bootedPath(snapshot));
+    await this.#files.remove(`${this.#directory}/${snapshot.name}/${snapshot.day}.json`);
   }
 
   #bootedPath({ name, day }: Snapshot): string {
@@ -204,6 +206,8 @@ export class Catalogue {
       needed.add(kept.tree).add(kept.kernel.digest);
       for (const [, node] of (await this.treeOf(name, kept.tree)).entries()) if (node.type === 'file') needed.add(node.digest);
     }
+    for (const directory of [...(await this.#names()).map((name) => `${this.#directory}/${name}`), this.#keptDirectory])
+      await removeUnfinished(this.#files, clock, directory);
     return this.store.prune(clock, (digest) => needed.has(digest), maxBytes);
   }
 

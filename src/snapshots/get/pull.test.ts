@@ -12,6 +12,7 @@ import { Catalogue } from '../catalogue/catalogue.ts';
 import { noise } from '../testing/noise.ts';
 import { TestPublisher } from '../testing/published.ts';
 import { nginxMissing, serveDirectory, startNginx, type WebServer } from '../testing/web-server.ts';
+import { pruneCache } from './cache.ts';
 import { pull } from './pull.ts';
 import { openSource } from './open-source.ts';
 
@@ -184,6 +185,32 @@ test('what an interrupted pull got is not fetched again', async () => {
   web.misbehave = () => false;
   const { fetchedBytes } = await get();
   expect(fetchedBytes).toBeLessThan(13_000_000);
+  expect(await isWhole()).toBe(true);
+});
+
+test('what an interrupted pull got goes when nobody goes on with it, and indexes that nobody asks for', async () => {
+  const left = (name: string) => {
+    const inside = join(directory, 'cache', name);
+    return existsSync(inside) ? readdirSync(inside, { recursive: true, withFileTypes: true }).filter((one) => one.isFile()) : [];
+  };
+  let packs = 0;
+  // The record and the tree come, and one stretch more.
+  web.misbehave = (path) => path.startsWith('packs/') && ++packs > 2;
+  const abort = new AbortController();
+  const pulling = get('debian', 'latest', { signal: abort.signal });
+  pulling.catch(() => {});
+  await vi.waitUntil(() => left('pieces').length > 0, { timeout: 30_000 });
+  abort.abort();
+  await expect(pulling).rejects.toMatchObject({ code: 'cancelled' });
+  web.misbehave = () => false;
+  const later = (days: number) => ({ ...publisher.clock, nowMs: () => Date.now() + days * 86_400_000 });
+  const prune = (days: number) => pruneCache(new NodeFiles(), later(days), `${directory}/cache`);
+  expect(await prune(0.9)).toEqual({ removed: 0, removedBytes: 0 });
+  expect((await prune(1.1)).removed).toBeGreaterThan(0);
+  expect(left('pieces')).toEqual([]);
+  expect(left('indexes').length).toBe(1);
+  expect((await prune(31)).removed).toBe(1);
+  await get();
   expect(await isWhole()).toBe(true);
 });
 

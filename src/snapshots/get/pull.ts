@@ -11,6 +11,7 @@ import type { Catalogue, SnapshotName } from '../catalogue/catalogue.ts';
 import { parseSnapshot, type Snapshot } from '../catalogue/snapshot.ts';
 import type { Progress } from '../progress.ts';
 import { refreshTargets } from '../trust/refresh.ts';
+import { indexDirectory, piecesDirectory } from './cache.ts';
 import { findDay, publishedDays, readIndexes, readManifest, type PublishedDay } from './day.ts';
 import { ContentFetcher } from './fetcher.ts';
 import type { Source } from './source.ts';
@@ -81,8 +82,14 @@ export async function openDay(
 ): Promise<OpenedDay> {
   const manifest = await readManifest(source, day);
   let indexBytes = 0;
-  const index = await readIndexes(source, manifest, host.files, `${options.cacheDirectory}/indexes`, (count) => (indexBytes += count));
-  const fetcher = new ContentFetcher(source, index, store, host.zstd, new FileChunkStore(host.files, `${options.cacheDirectory}/pieces`));
+  const index = await readIndexes(source, manifest, host.files, indexDirectory(options.cacheDirectory), (count) => (indexBytes += count));
+  const fetcher = new ContentFetcher(
+    source,
+    index,
+    store,
+    host.zstd,
+    new FileChunkStore(host.files, piecesDirectory(options.cacheDirectory)),
+  );
   fetcher.counts.fetchedBytes = indexBytes;
   const wanted = [manifest.record, manifest.tree, ...(manifest.order === undefined ? [] : [manifest.order])];
   await fetcher.fetch(await missingIn(store, wanted), () => {}, host.signal);

@@ -5,7 +5,7 @@
 import { VmError } from '../../base/errors.ts';
 import { PublishingLock, type LockHost } from './lock.ts';
 import { Repository } from './repository.ts';
-import type { Storage } from './storage.ts';
+import type { Storage, StoredFile } from './storage.ts';
 
 /** What is unreachable, and since when. Nobody but this needs it. */
 const RECORD = 'unreachable.json';
@@ -41,8 +41,8 @@ export async function collect(storage: Storage, host: LockHost, options: Collect
     const now = host.clock.nowMs();
     let [allBytes, waiting] = [0, 0];
     const found = new Set<string>();
-    for (const directory of DIRECTORIES) {
-      for (const file of await storage.list(directory)) {
+    const look = (files: readonly StoredFile[]): void => {
+      for (const file of files) {
         found.add(file.path);
         allBytes += file.sizeBytes;
         if (reachable.has(file.path)) continue;
@@ -53,7 +53,9 @@ export async function collect(storage: Storage, host: LockHost, options: Collect
           waiting++;
         }
       }
-    }
+    };
+    for (const directory of DIRECTORIES) look(await storage.list(directory));
+    look((await storage.unfinished?.()) ?? []);
     const missing = [...reachable].filter((path) => !found.has(path));
     if (missing.length > 0)
       throw new VmError(

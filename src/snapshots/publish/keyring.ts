@@ -1,6 +1,6 @@
 /** A publisher's secret keys: a file for each role, so that the root's can be kept elsewhere. */
 import { VmError } from '../../base/errors.ts';
-import type { Files } from '../../platform/files.ts';
+import { UNFINISHED, type Files } from '../../platform/files.ts';
 import { generateKey, loadKey, type SigningKey } from '../trust/keys.ts';
 import { ROLES, type Role } from '../trust/metadata.ts';
 import type { RoleKeyring } from '../trust/signing.ts';
@@ -20,6 +20,7 @@ export class KeyDirectory {
 
   /** The keys of a repository that is there. The root's may be missing. */
   async ring(): Promise<RoleKeyring> {
+    await this.#removeCopies();
     const found: Partial<Record<Role, SigningKey>> = {};
     for (const role of ROLES) {
       const key = await this.load(role);
@@ -60,6 +61,14 @@ export class KeyDirectory {
       finished.push(role);
     }
     return finished;
+  }
+
+  /** Those that a process has left which was killed when it had made a key: where root.json is kept elsewhere, no copy must stay. */
+  async #removeCopies(): Promise<void> {
+    const names = await this.#files.list(this.directory);
+    for (const name of names) {
+      if (UNFINISHED.test(name) && names.includes(name.replace(UNFINISHED, ''))) await this.#files.remove(`${this.directory}/${name}`);
+    }
   }
 
   async #load(path: string): Promise<SigningKey | undefined> {

@@ -161,6 +161,15 @@ test('the lock of a process of this computer that is over ends at once', async (
   expect(readdirSync(www)).not.toContain('publishing.lock');
 });
 
+test('no copy stays of a secret key whose maker was killed', async () => {
+  await publisher.add('debian', '2026-11-01', { a: 'one' });
+  const { directory } = publisher.keys;
+  for (const name of ['root.json.12.0.new', 'targets.next.json.12.0.new']) writeFileSync(join(directory, name), 'secret');
+  await publisher.add('debian', '2026-11-02', { a: 'two' });
+  // What has no name yet may still get one.
+  expect(readdirSync(directory)).toEqual(['root.json', 'snapshot.json', 'targets.json', 'targets.next.json.12.0.new', 'timestamp.json']);
+});
+
 test('an interruption at any write leaves the old state, and the next run finishes', async () => {
   await publisher.add('debian', '2026-11-01', DAY_ONE);
   const snapshot = await publisher.snapshot('debian', '2026-11-02', { ...DAY_ONE, d: noise(50_000, 3) });

@@ -20,15 +20,11 @@ export async function rotateKey(storage: Storage, keys: KeyDirectory, host: Lock
         'not-found',
         `${keys.directory}: the root key that ${storage.name} was published with is needed to change keys: put root.json there`,
       );
-    const ring = await keys.ring();
+    const ring = await repository.ringOf(keys);
     const next = await keys.prepare(role);
-    if (!repository.root.roles[role].keyids.includes(next.id)) {
-      // Both keys sign first, so that the lists are right for readers of the old root and of the new one.
-      await repository.commit(repository.targets, { ...ring, also: { [role]: next } }, host.clock.nowMs());
-      await repository.commitRoot(
-        await makeRoot({ ...ring, root, [role]: next }, host.clock.nowMs(), { root: repository.root, key: root }),
-      );
-    }
+    // Both keys sign first, so that the lists are right for readers of the old root and of the new one.
+    await repository.commit(repository.targets, { ...ring, also: { [role]: next } }, host.clock.nowMs());
+    await repository.commitRoot(await makeRoot({ ...ring, root, [role]: next }, host.clock.nowMs(), { root: repository.root, key: root }));
     await keys.replace(role);
   });
 }

@@ -1,6 +1,6 @@
 /** Where a publisher puts files, so that a web server or something like it can hand them out. */
 import { VmError } from '../../base/errors.ts';
-import type { Files } from '../../platform/files.ts';
+import { UNFINISHED, type Files } from '../../platform/files.ts';
 
 export interface StoredFile {
   readonly path: string;
@@ -20,6 +20,8 @@ export interface Storage {
   /** All files below a directory. */
   list(directory: string): Promise<StoredFile[]>;
   remove(path: string): Promise<void>;
+  /** What writers that were killed have left beside the directories; in them it is listed like any file. Missing where nothing is left. */
+  unfinished?(): Promise<StoredFile[]>;
   /** What a person should know who has had something removed. */
   readonly remark?: string | undefined;
 }
@@ -56,6 +58,15 @@ export class DirectoryStorage implements Storage {
       const info = await this.#files.info(this.#path(path));
       if (info?.directory) found.push(...(await this.list(path)));
       else if (info) found.push({ path, sizeBytes: info.sizeBytes });
+    }
+    return found;
+  }
+
+  async unfinished(): Promise<StoredFile[]> {
+    const found: StoredFile[] = [];
+    for (const path of (await this.#files.list(this.name)).filter((one) => UNFINISHED.test(one))) {
+      const info = await this.#files.info(this.#path(path));
+      if (info && !info.directory) found.push({ path, sizeBytes: info.sizeBytes });
     }
     return found;
   }

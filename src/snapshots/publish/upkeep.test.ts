@@ -1,5 +1,5 @@
 /** What a publisher does between days: removing what nobody needs, changing keys, renewing signatures. */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
@@ -68,6 +68,24 @@ describe('collect', () => {
     expect((await verify()).problems).toEqual([]);
     expect((await read()).snapshot.day).toBe('2026-11-03');
     expect(await clean()).toMatchObject({ removed: 0, waiting: 0 });
+  });
+
+  test('removes what killed publishers left, and nothing that is not of a publisher', async () => {
+    await clean(0, true);
+    const left = ['publishing.lock.12.0.new', 'unreachable.json.12.1.new', 'packs/0.pack.12.2.new'];
+    for (const path of [...left, 'index.html', 'mine.new']) writeFileSync(`${publisher.www}/${path}`, 'x');
+    expect(await clean()).toMatchObject({ removed: 0, waiting: 3 });
+    publisher.nowMs += 49 * HOUR;
+    expect(await clean()).toMatchObject({ removed: 3, removedBytes: 3 });
+    expect(readdirSync(publisher.www).sort()).toEqual([
+      'index.html',
+      'indexes',
+      'metadata',
+      'mine.new',
+      'packs',
+      'targets',
+      'unreachable.json',
+    ]);
   });
 
   test('keeps the booted states of listed days, and no others', async () => {
