@@ -12,6 +12,7 @@ import type { CompilerWatch } from './compiler-watch.ts';
 import { attach, type ConsoleEnd } from './console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from './exit-codes.ts';
 import type { Host } from './host.ts';
+import type { Sealable } from './keeping.ts';
 import type { MachineOptions, RunningMachine } from './machine.ts';
 import type { Registration } from './machines/registration.ts';
 import { printStats, type statsFormat } from './stats.ts';
@@ -37,7 +38,9 @@ export interface TrySource {
   /** Why there is no booted state, where a person would ask. */
   readonly why: string | undefined;
   /** Keeps what the machine has left under a name; absent where that cannot be done. */
-  readonly keep?: (name: string, root: TreeFileSystem) => Promise<void>;
+  readonly keep?: (name: string, root: Sealable) => Promise<void>;
+  /** Ends what goes on beside the machine. */
+  readonly close?: () => Promise<void>;
 }
 
 export interface TryState {

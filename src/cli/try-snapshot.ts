@@ -4,7 +4,7 @@ import { Catalogue, parseSnapshotName } from '../snapshots/catalogue/catalogue.t
 import type { Snapshot } from '../snapshots/catalogue/snapshot.ts';
 import { KERNEL_COMMAND_LINE } from '../snapshots/debian/kernel-command-line.ts';
 import { COMMAND_INIT, commandRoot } from '../snapshots/get/command-root.ts';
-import { LayeredStore, OnDemandStore } from '../snapshots/get/on-demand-store.ts';
+import { LayeredStore } from '../snapshots/get/on-demand-store.ts';
 import { originOf } from '../snapshots/get/origins.ts';
 import { PublishedState } from '../snapshots/get/published-state.ts';
 import { ROOT_OPTIONS, ROOT_TAG } from '../snapshots/builder/root.ts';
@@ -13,11 +13,13 @@ import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../storage/tree.ts';
 import { parseMemory, text } from './arguments.ts';
 import type { Host } from './host.ts';
+import { keepMachine } from './keeping.ts';
+import { baseOf, FetchingAhead, orderOf } from './kept-contents.ts';
 import { Registration } from './machines/registration.ts';
 import { localState } from './try-local.ts';
 import { TryRun, unfit, type TrySource, type TryState } from './try-run.ts';
 import { formatBytes } from './messages.ts';
-import { openPublished } from './published.ts';
+import { onDemand, openPublished } from './published.ts';
 import { fingerprintOf } from './publishing.ts';
 import { runInTerminal, type RunInTerminal } from './run-in-terminal.ts';
 import { ESCAPE_HINT } from './usage/running.ts';
@@ -29,28 +31,46 @@ interface Opened {
   readonly snapshot: Snapshot;
   readonly tree: Tree;
   readonly store: ChunkStore;
-  /** Of a published one, unless something else was asked for. */
-  readonly state?: TryState;
-  /** Why there is none, where a person would ask. */
+  /** Why there is no booted state, where a person would ask. */
   readonly why?: string | undefined;
+  /** Of a published one. */
+  readonly published?: OpenedPublished;
   /** Ends what goes on beside the machine, and tells of it. */
   close(): Promise<void>;
 }
 
-export async function trySnapshot(host: Host, name: string, options: RunInTerminal): Promise<number> {
-  const opened = await open(host, name, options);
+interface OpenedPublished {
+  /** Unless something else was asked for. */
+  readonly state: TryState | undefined;
+  readonly keep: NonNullable<TrySource['keep']>;
+}
+
+/** @param keep the name under which it is to be kept, which no machine has yet */
+export async function trySnapshot(host: Host, name: string, options: RunInTerminal, keep?: string): Promise<number> {
+  const opened = await open(host, name, options, keep !== undefined);
   try {
-    return await (opened.state ? goOn(host, opened, opened.state, options) : boot(host, opened, options));
+    const { published } = opened;
+    // What is kept is shut down from its prompt.
+    return await (published && (published.state || keep !== undefined)
+      ? toPrompt(host, opened, published, options, keep)
+      : boot(host, opened, options));
   } finally {
     await opened.close();
   }
 }
 
 /** Goes on from the published state, or boots the whole system where that cannot be. */
-async function goOn(host: Host, { snapshot, tree, store }: Opened, state: TryState, options: RunInTerminal): Promise<number> {
+async function toPrompt(
+  host: Host,
+  { snapshot, tree, store, why }: Opened,
+  { state, keep: keeping }: OpenedPublished,
+  options: RunInTerminal,
+  keep: string | undefined,
+): Promise<number> {
   const label = `${snapshot.name}@${snapshot.day}`;
   const { values, command, stats, watch } = options;
-  const registered = await Registration.open(host, { verb: 'try', of: label, base: snapshot.name, name: options.name });
+  const what = { verb: 'try', of: label, base: snapshot.name, name: options.name, keep } as const;
+  const registered = await Registration.open(host, what, true);
   try {
     const source: TrySource = {
       label,
@@ -58,10 +78,12 @@ async function goOn(host: Host, { snapshot, tree, store }: Opened, state: TrySta
       store,
       kernel: { version: snapshot.kernel.version, read: () => store.get(snapshot.kernel.digest) },
       state,
-      why: undefined,
+      why,
+      keep: keeping,
     };
     const [append, accelerator] = [text(values, 'append'), text(values, 'accel')];
-    return await new TryRun(host, source, { command, memoryBytes: undefined, append, accelerator, stats, watch }, registered).run();
+    const memoryBytes = text(values, 'memory') === undefined ? undefined : options.memoryBytes;
+    return await new TryRun(host, source, { command, memoryBytes, append, accelerator, stats, watch }, registered).run();
   } finally {
     await registered.close();
   }
@@ -102,7 +124,7 @@ async function boot(host: Host, { snapshot, tree, store, why }: Opened, options:
   );
 }
 
-async function open(host: Host, given: string, { values, command }: RunInTerminal): Promise<Opened> {
+async function open(host: Host, given: string, { values, command }: RunInTerminal, keeping: boolean): Promise<Opened> {
   const wanted = parseSnapshotName(given);
   const catalogue = new Catalogue(host.files, host.dataDirectory);
   const from = text(values, 'from');
@@ -117,7 +139,7 @@ async function open(host: Host, given: string, { values, command }: RunInTermina
     await catalogue.find(wanted);
     throw new VmError('not-found', `there is no ${given}`);
   }
-  return published(host, catalogue, given, place, values, command);
+  return published(host, catalogue, given, place, values, command, keeping);
 }
 
 async function published(
@@ -127,22 +149,16 @@ async function published(
   place: string,
   values: RunInTerminal['values'],
   command: RunInTerminal['command'],
+  keeping: boolean,
 ): Promise<Opened> {
   const opened = await openPublished(host, given, place, fingerprintOf(text(values, 'trust')));
   const { manifest, index, snapshot, tree, fetcher, here, cache } = opened;
-  const store = new OnDemandStore(here, index, fetcher);
-  const abort = new AbortController();
+  const store = onDemand(opened);
   const waiter = host.pieceWaiter(place);
-  let ahead: Promise<void> = Promise.resolve();
-  /** A boot asks for what the publisher's asked for. What goes wrong, the guest's own request tells. */
-  const fetchAhead = async (): Promise<void> => {
-    if (manifest.order === undefined) return;
-    const order = new TextDecoder()
-      .decode(await here.get(manifest.order))
-      .split('\n')
-      .filter(Boolean);
-    ahead = store.fetchAhead(order, abort.signal).catch(() => {});
-  };
+  const order = await orderOf(here, manifest.order);
+  let ahead: FetchingAhead | undefined;
+  /** A boot asks for what the publisher's asked for. */
+  const fetchAhead = async (): Promise<void> => void (ahead ??= new FetchingAhead(store, order));
   const { state: bytes } = manifest;
   const cold = values['cold'] === true;
   const memory = text(values, 'memory');
@@ -163,16 +179,24 @@ async function published(
     unusable: fetchAhead,
   };
   // A command alone asks for what it needs.
-  if (!usable && !command) await fetchAhead();
+  if (!usable && (!command || keeping)) await fetchAhead();
+  const beginnings = {
+    from: { name: snapshot.name, day: snapshot.day },
+    base: snapshot.tree,
+    kernel: snapshot.kernel,
+    published: baseOf(place, manifest),
+  };
   return {
     snapshot,
     tree,
     store,
-    ...(usable && { state: (await catalogue.store.has(usable.state)) ? localState(catalogue.store, usable) : fetched! }),
-    ...(!command && { why }),
+    ...((!command || keeping) && { why }),
+    published: {
+      state: usable && ((await catalogue.store.has(usable.state)) ? localState(catalogue.store, usable) : fetched),
+      keep: (as, root) => keepMachine(host, catalogue, as, beginnings, root, { ...opened, store, order }),
+    },
     async close() {
-      abort.abort();
-      await ahead;
+      await ahead?.close();
       await waiter.close();
       const fetchedBytes = fetcher.counts.fetchedBytes + waiter.fetchedBytes;
       const totalBytes = snapshot.contentBytes + (usable?.sizeBytes ?? 0);

@@ -81,6 +81,15 @@ test('a snapshot goes on from its booted state, boots, and is kept', { timeout: 
     expect(fetchedBytes).toBeLessThan(packedBytes / 3);
     const again = await daybreakRun(reader, [...from, '--', 'true']);
     expect(again.status, again.errors).toBe(0);
+    const kept = await daybreakRun(reader, [...from, '--keep', 'away', '--', 'sh', '-c', 'echo mine > /root/mine']);
+    expect(kept.errors).toContain('kept as away: daybreak try small --keep away goes on with it');
+    // This snapshot says not what a boot asks for, so that the first one needs its publisher.
+    const look = ['try', 'small', '--keep', 'away', '--', 'cat', '/root/mine'];
+    const online = await daybreakRun(reader, look);
+    expect([online.status, online.output], online.errors).toEqual([0, 'mine\n']);
+    web.close();
+    const offline = await daybreakRun(reader, look);
+    expect([offline.status, offline.output], offline.errors).toEqual([0, 'mine\n']);
     process.stderr.write(`fetched ${fetchedBytes} of ${packedBytes} published bytes\n`);
   } finally {
     web.close();

@@ -7,7 +7,7 @@ export interface KeptMachine {
   readonly name: string;
   /** The snapshot that it was made of. */
   readonly of: string;
-  /** Contents that its snapshot does not have; all of them when that is not on this computer any more. */
+  /** Contents that its snapshot does not have. */
   readonly ownBytes: number;
   readonly contentBytes: number;
 }
@@ -19,10 +19,10 @@ export async function keptMachines(catalogue: Catalogue, onBad: (error: VmError)
     try {
       const kept = await catalogue.kept(name);
       if (!kept) continue;
-      const { from, tree } = kept;
+      const { from, base, tree } = kept;
       const contents = contentsOf(await catalogue.treeOf(name, tree));
-      const snapshot = await catalogue.get(from.name, from.day).catch(() => undefined);
-      const known = snapshot ? contentsOf(await catalogue.tree(snapshot)) : new Map<string, number>();
+      const below = base ?? (await catalogue.get(from.name, from.day).catch(() => undefined))?.tree;
+      const known = below === undefined ? new Map<string, number>() : contentsOf(await catalogue.treeOf(name, below));
       const own = [...contents].filter(([digest]) => !known.has(digest));
       found.push({ name, of: `${from.name}@${from.day}`, ownBytes: sum(own), contentBytes: sum([...contents]) });
     } catch (error) {

@@ -12,6 +12,9 @@ import type { Host } from '../host.ts';
 import type { MachineEnd, MachineOptions, RunningMachine } from '../machine.ts';
 import { Messages } from '../messages.ts';
 
+/** No pause between attempts lasts so long. */
+const LONG_MS = 60_000;
+
 export class FakeTerminal implements Terminal {
   inputIsTerminal = false;
   outputIsTerminal = false;
@@ -186,6 +189,15 @@ export interface TestHost {
   readonly abort: AbortController;
 }
 
+/** Pauses are over at once; what waits so long that something else must come first waits for that. */
+function sleep(ms: number, aborted?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    // Whoever waits again and again lets others have their turn.
+    if (ms < LONG_MS || aborted?.aborted) setTimeout(resolve, 0);
+    else aborted?.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
 /** A host whose machines do as `script` says. */
 export function testHost(
   directory: string,
@@ -199,7 +211,7 @@ export function testHost(
   const host: Host = {
     files: new NodeFiles(),
     fetch: new NodeFetch(),
-    clock: { nowMs: () => Date.parse('2026-11-02T00:00:00Z'), sleep: async () => {} },
+    clock: { nowMs: () => Date.parse('2026-11-02T00:00:00Z'), sleep },
     terminal,
     messages,
     log: (level, component, text) => messages.log(level, component, text),

@@ -39,7 +39,11 @@ so it does with --mirror, --offline, --strict and --allow-older. "daybreak build
     cold: { about: 'boot, though there is a booted state' },
     keep: { value: 'NAME', words: 'kept', about: 'keep what the machine writes under this name, and go on with it the next time' },
     name: { value: 'NAME', words: 'anything', about: 'what daybreak ps calls the machine (default: a name that is free)' },
-    from: { value: 'PLACE', words: 'place', about: 'start a published snapshot: an address, oci://HOST/REPOSITORY or a directory' },
+    from: {
+      value: 'PLACE',
+      words: 'place',
+      about: 'start a published snapshot: an address, oci://HOST/REPOSITORY or a directory; of a machine that is kept, fetch from there',
+    },
     trust: { value: 'DIGEST', words: 'anything', about: "the publisher's fingerprint; needed the first time" },
     mirror: { value: 'URL', words: 'anything', about: `Debian mirror (default: the one this system uses, else ${DEFAULT_MIRROR})` },
     memory: {
@@ -148,7 +152,7 @@ export const KEEP: Usage = {
   summary: [['keep NAME', 'keep what a machine writes that would be thrown away']],
   synopsis: ['NAME [NEW-NAME]'],
   about: `Makes a machine that runs one that is kept, as if it had been started with --keep: when it ends, its system is shut down, and what it has
-written stays under its name, or under NEW-NAME. It is for machines of snapshots on this computer.`,
+written stays under its name, or under NEW-NAME. It is for machines of snapshots that came to a root shell's prompt.`,
   operands: ['running', 'anything'],
   options: {},
 };

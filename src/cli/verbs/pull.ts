@@ -1,5 +1,4 @@
 /** `daybreak pull` and `daybreak update`: bring published days to this computer. */
-import { resolve } from 'node:path';
 import { VmError } from '../../base/errors.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
 import { pull, type PullOptions, type PullResult } from '../../snapshots/get/pull.ts';
@@ -9,15 +8,14 @@ import { text, type ParsedArguments } from '../arguments.ts';
 import { EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
 import { formatBytes } from '../messages.ts';
+import { lastingPlace } from '../published.ts';
 import { fingerprintOf, pullHost, pullOptions } from '../publishing.ts';
 
 export async function pullVerb(host: Host, { values, positionals }: ParsedArguments): Promise<number> {
   if (positionals.length !== 1) throw new VmError('usage', 'pull: expected one name (daybreak pull debian --from https://…)');
   const wanted = parseSnapshotName(positionals[0]!);
   const from = text(values, 'from');
-  // It is remembered, and used from elsewhere.
-  const place =
-    (from !== undefined && !from.includes('://') ? resolve(from) : from) ?? (await originOf(host.files, host.stateDirectory, wanted.name));
+  const place = from === undefined ? await originOf(host.files, host.stateDirectory, wanted.name) : lastingPlace(from);
   if (place === undefined) throw new VmError('usage', `pull: nothing says where ${wanted.name} comes from: name the place with --from`);
   const options = { ...(await pullOptions(host, place, fingerprintOf(text(values, 'trust')))), state: values['no-state'] !== true };
   await pullOne(host, place, positionals[0]!, options, values['json'] === true);

@@ -6,6 +6,7 @@ import { parseMemory, text, type ParsedArguments } from '../arguments.ts';
 import { watchCompiler } from '../compiler-watch.ts';
 import type { Host } from '../host.ts';
 import { machineName } from '../machines/registration.ts';
+import { fingerprintOf } from '../publishing.ts';
 import { statsFormat } from '../stats.ts';
 import { tryLocal } from '../try-local.ts';
 import { trySnapshot } from '../try-snapshot.ts';
@@ -35,6 +36,8 @@ export async function tryVerb(host: Host, { values, positionals, command }: Pars
         command,
         cold,
         keep,
+        from: text(values, 'from'),
+        trust: fingerprintOf(text(values, 'trust')),
         machine,
         memoryBytes,
         append,
@@ -45,7 +48,7 @@ export async function tryVerb(host: Host, { values, positionals, command }: Pars
     }
     const userland = kind === 'userland';
     const options = { values, command, name: machine, memoryBytes: memoryBytes ?? (userland ? 512 : 1024) * 2 ** 20, stats, watch };
-    if (!userland) return await trySnapshot(host, name, options);
+    if (!userland) return await trySnapshot(host, name, options, keep);
     // OpenPGP and what reads packages are large: whoever has a snapshot does not wait for them.
     const { tryDebian } = await import('../try-debian.ts');
     return await tryDebian(host, options);
@@ -55,8 +58,8 @@ export async function tryVerb(host: Host, { values, positionals, command }: Pars
 }
 
 /**
- * `userland`: a console that is made of packages on the spot; `local`: a snapshot of this computer, resumed or booted to its shell;
- * `alone`: a published snapshot, or a command without a system around it.
+ * `userland`: a console that is made of packages on the spot; `local`: a snapshot of this computer, or a machine that is kept, resumed or
+ * booted to its shell; `alone`: a published snapshot, or a command without a system around it.
  */
 async function kindOf(
   catalogue: Catalogue,
@@ -67,13 +70,12 @@ async function kindOf(
   const wanted = parseSnapshotName(name);
   const given = (options: readonly string[]) => options.find((option) => values[option] !== undefined);
   const [fetching, own] = [given(['mirror', 'offline', 'strict', 'allow-older']), given(['keep', 'cold'])];
-  const other = fetching ?? given(['from']);
-  if (own !== undefined && other !== undefined && !(own === 'cold' && other === 'from'))
-    throw new VmError('usage', `--${own} is for a snapshot of this computer: leave --${other} out`);
+  if (own !== undefined && fetching !== undefined) throw new VmError('usage', `--${own} is for snapshots: leave --${fetching} out`);
+  const keep = text(values, 'keep');
+  // What is kept outlives its snapshot.
+  if (keep !== undefined && (await catalogue.kept(keep))) return 'local';
   if (given(['from']) !== undefined) return 'alone';
   if (name === 'debian' && fetching !== undefined) return 'userland';
-  // What is kept outlives its snapshot.
-  if (values['keep'] !== undefined) return 'local';
   const snapshot = await catalogue.find(wanted).catch((error: unknown) => {
     if (error instanceof VmError && error.code === 'not-found') return undefined;
     throw error;

@@ -204,6 +204,9 @@ export class Catalogue {
       const kept = await this.kept(name);
       if (!kept) continue;
       needed.add(kept.tree).add(kept.kernel.digest);
+      if (kept.base !== undefined) needed.add(kept.base);
+      for (const { sha256 } of kept.published?.indexes ?? []) needed.add(sha256);
+      if (kept.published?.order !== undefined) needed.add(kept.published.order);
       for (const [, node] of (await this.treeOf(name, kept.tree)).entries()) if (node.type === 'file') needed.add(node.digest);
     }
     for (const directory of [...(await this.#names()).map((name) => `${this.#directory}/${name}`), this.#keptDirectory])

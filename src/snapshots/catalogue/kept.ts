@@ -1,16 +1,29 @@
 /** A machine that is kept: what it left, as a tree, and which snapshot it came from. */
 import { VmError } from '../../base/errors.ts';
 import { isSha256 } from '../../base/sha256.ts';
+import { parseIndexFiles, type IndexFile } from '../publish/manifest.ts';
 import { isRecipeName } from '../recipe/recipe.ts';
 import { isDay } from './snapshot.ts';
 
 export interface Kept {
-  readonly format: 1;
+  readonly format: 2;
   /** The snapshot that it was made of. */
   readonly from: { readonly name: string; readonly day: string };
+  /** Digest of that snapshot's tree; records of format 1 do not tell it. */
+  readonly base?: string;
   /** Digest of the tree that it left. */
   readonly tree: string;
   readonly kernel: { readonly digest: string; readonly version: string };
+  /** Where contents are that are not on this computer; absent when all of them are. */
+  readonly published?: PublishedBase;
+}
+
+/** Contents of a published day. Indexes are kept as contents of their digests: nothing needs to be published any more but packs. */
+export interface PublishedBase {
+  readonly place: string;
+  readonly indexes: readonly IndexFile[];
+  /** Content: as `Manifest.order`. */
+  readonly order?: string;
 }
 
 /** What people call a kept machine. */
@@ -27,12 +40,39 @@ export function parseKept(where: string, text: string): Kept {
   } catch (cause) {
     throw bad(cause);
   }
-  const fields = (one: unknown) => (typeof one === 'object' && one !== null ? one : {}) as Record<string, unknown>;
-  const { format, from, tree, kernel } = fields(value);
-  const { name, day } = fields(from);
-  const { digest, version } = fields(kernel);
-  if (format !== 1 || typeof name !== 'string' || !isRecipeName(name) || typeof day !== 'string' || !isDay(day)) throw bad();
-  if (typeof tree !== 'string' || !isSha256(tree) || typeof digest !== 'string' || !isSha256(digest) || typeof version !== 'string')
-    throw bad();
-  return { format, from: { name, day }, tree, kernel: { digest, version } };
+  const { format, from, base, tree, kernel, published } = fieldsOf(value);
+  if (format !== 1 && format !== 2)
+    throw new VmError(
+      'bad-image',
+      `${where}: a kept machine's record of format ${String(format)} (supported: 1, 2): remove the file, or use the Daybreak that wrote it`,
+    );
+  const { name, day } = fieldsOf(from);
+  const { digest, version } = fieldsOf(kernel);
+  if (typeof name !== 'string' || !isRecipeName(name) || typeof day !== 'string' || !isDay(day)) throw bad();
+  if ((format === 2 && !isDigest(base)) || !isDigest(tree) || !isDigest(digest) || typeof version !== 'string') throw bad();
+  const over = published === undefined ? undefined : publishedBase(published);
+  if (published !== undefined && !over) throw bad();
+  return {
+    format: 2,
+    from: { name, day },
+    ...(isDigest(base) && { base }),
+    tree,
+    kernel: { digest, version },
+    ...(over && { published: over }),
+  };
+}
+
+function publishedBase(value: unknown): PublishedBase | undefined {
+  const { place, indexes, order } = fieldsOf(value);
+  const files = parseIndexFiles(indexes);
+  if (typeof place !== 'string' || place === '' || !files || (order !== undefined && !isDigest(order))) return undefined;
+  return { place, indexes: files, ...(order !== undefined && { order }) };
+}
+
+function isDigest(value: unknown): value is string {
+  return typeof value === 'string' && isSha256(value);
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
 }

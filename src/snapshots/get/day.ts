@@ -3,6 +3,7 @@ import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
 import type { Files } from '../../platform/files.ts';
 import { PackIndex } from '../../storage/packs/pack-index.ts';
+import type { ChunkStore } from '../../storage/chunk-store.ts';
 import type { SnapshotName } from '../catalogue/catalogue.ts';
 import {
   indexFile,
@@ -74,26 +75,63 @@ export async function verifiedFile(source: Source, path: string, length: number,
 /** Where a day's contents lie. Segments are kept in `directory`, where other processes may keep theirs too. */
 export async function readIndexes(
   source: Source,
-  manifest: Manifest,
+  wanted: readonly IndexFile[],
   files: Files,
   directory: string,
   onBytes: (count: number) => void = () => {},
 ): Promise<PackIndex> {
-  const index = new PackIndex();
-  for (const file of manifest.indexes)
-    index.add(await readSegment(`${source.name}/${indexFile(file.sha256)}`, await indexData(source, file)));
-  return index;
-
-  async function indexData(from: Source, { sha256: digest, sizeBytes }: IndexFile): Promise<Uint8Array> {
-    const path = `${directory}/${digest}.index`;
+  return indexOf(source, wanted, async (file) => {
+    const path = indexPath(directory, file);
     const kept = await files.read(path);
-    if (kept?.length === sizeBytes && (await sha256(kept)) === digest) {
+    if (kept && (await isIndex(kept, file))) {
       await files.touch(path);
       return kept;
     }
-    const data = await verifiedFile(from, indexFile(digest), sizeBytes, digest);
+    const data = await fetchIndex(source, file);
     onBytes(data.length);
     await files.write(path, data);
     return data;
+  });
+}
+
+/** The same with segments that are kept as contents, since whoever needs them may outlive what was published. Those that are lost are fetched again. */
+export function keptIndexes(source: Source, wanted: readonly IndexFile[], store: ChunkStore): Promise<PackIndex> {
+  return indexOf(source, wanted, async (file) => {
+    const kept = (await store.has(file.sha256)) ? await store.get(file.sha256).catch(() => undefined) : undefined;
+    if (kept) return kept;
+    const data = await fetchIndex(source, file);
+    await store.put(data);
+    return data;
+  });
+}
+
+/** Puts segments that `readIndexes` has left in `directory` into a store, or gets them again. */
+export async function keepIndexes(
+  source: Source,
+  wanted: readonly IndexFile[],
+  files: Files,
+  directory: string,
+  store: ChunkStore,
+): Promise<void> {
+  for (const file of wanted) {
+    if (await store.has(file.sha256)) continue;
+    const kept = await files.read(indexPath(directory, file));
+    await store.put(kept && (await isIndex(kept, file)) ? kept : await fetchIndex(source, file));
   }
+}
+
+async function indexOf(source: Source, wanted: readonly IndexFile[], dataOf: (file: IndexFile) => Promise<Uint8Array>): Promise<PackIndex> {
+  const index = new PackIndex();
+  for (const file of wanted) index.add(await readSegment(`${source.name}/${indexFile(file.sha256)}`, await dataOf(file)));
+  return index;
+}
+
+const indexPath = (directory: string, { sha256: digest }: IndexFile): string => `${directory}/${digest}.index`;
+
+async function isIndex(data: Uint8Array, { sha256: digest, sizeBytes }: IndexFile): Promise<boolean> {
+  return data.length === sizeBytes && (await sha256(data)) === digest;
+}
+
+function fetchIndex(source: Source, { sha256: digest, sizeBytes }: IndexFile): Promise<Uint8Array> {
+  return verifiedFile(source, indexFile(digest), sizeBytes, digest);
 }

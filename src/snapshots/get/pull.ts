@@ -72,6 +72,17 @@ export interface OpenedDay {
   readonly fetcher: ContentFetcher;
 }
 
+/** One whose pieces, of contents that are not whole yet, are found again by the next. */
+export function fetcherOf(
+  source: Source,
+  index: PackIndex,
+  store: ChunkStore,
+  { files, zstd }: Pick<PullHost, 'files' | 'zstd'>,
+  cacheDirectory: string,
+): ContentFetcher {
+  return new ContentFetcher(source, index, store, zstd, new FileChunkStore(files, piecesDirectory(cacheDirectory)));
+}
+
 /** Fetches what is needed to know what a day has. `store` keeps it. */
 export async function openDay(
   source: Source,
@@ -82,14 +93,14 @@ export async function openDay(
 ): Promise<OpenedDay> {
   const manifest = await readManifest(source, day);
   let indexBytes = 0;
-  const index = await readIndexes(source, manifest, host.files, indexDirectory(options.cacheDirectory), (count) => (indexBytes += count));
-  const fetcher = new ContentFetcher(
+  const index = await readIndexes(
     source,
-    index,
-    store,
-    host.zstd,
-    new FileChunkStore(host.files, piecesDirectory(options.cacheDirectory)),
+    manifest.indexes,
+    host.files,
+    indexDirectory(options.cacheDirectory),
+    (count) => (indexBytes += count),
   );
+  const fetcher = fetcherOf(source, index, store, host, options.cacheDirectory);
   fetcher.counts.fetchedBytes = indexBytes;
   const wanted = [manifest.record, manifest.tree, ...(manifest.order === undefined ? [] : [manifest.order])];
   await fetcher.fetch(await missingIn(store, wanted), () => {}, host.signal);

@@ -76,13 +76,7 @@ export function parseManifest(where: string, data: Uint8Array): Manifest {
   const digest = (value: unknown, what: string): string => (typeof value === 'string' && isSha256(value) ? value : bad(`bad ${what}`));
   if (typeof one.name !== 'string' || !isRecipeName(one.name)) return bad('bad name');
   if (typeof one.day !== 'string' || !isDay(one.day)) return bad('bad day');
-  if (!Array.isArray(one.indexes) || one.indexes.length === 0 || one.indexes.length > INDEXES_MAX) return bad('bad indexes');
-  const indexes = one.indexes.map((entry: unknown): IndexFile => {
-    const { sha256, sizeBytes } = (entry ?? {}) as Record<string, unknown>;
-    if (!Number.isSafeInteger(sizeBytes) || (sizeBytes as number) < 1 || (sizeBytes as number) > INDEX_MAX_BYTES)
-      return bad('bad size of an index');
-    return { sha256: digest(sha256, 'index'), sizeBytes: sizeBytes as number };
-  });
+  const indexes = parseIndexFiles(one.indexes) ?? bad('bad indexes');
   return {
     format: 1,
     name: one.name,
@@ -94,6 +88,19 @@ export function parseManifest(where: string, data: Uint8Array): Manifest {
     ...(one.state !== undefined && { state: parseStateBytes(one.state) ?? bad('bad state') }),
     indexes,
   };
+}
+
+/** Undefined for anything that is no list of them. */
+export function parseIndexFiles(value: unknown): readonly IndexFile[] | undefined {
+  if (!Array.isArray(value) || value.length === 0 || value.length > INDEXES_MAX) return undefined;
+  const files: IndexFile[] = [];
+  for (const entry of value as unknown[]) {
+    const { sha256, sizeBytes } = (entry ?? {}) as Record<string, unknown>;
+    if (typeof sha256 !== 'string' || !isSha256(sha256)) return undefined;
+    if (typeof sizeBytes !== 'number' || !Number.isSafeInteger(sizeBytes) || sizeBytes < 1 || sizeBytes > INDEX_MAX_BYTES) return undefined;
+    files.push({ sha256, sizeBytes });
+  }
+  return files;
 }
 
 /** What `custom` of a target says, as far as it can be used; undefined when that is nothing. */

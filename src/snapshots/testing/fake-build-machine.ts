@@ -83,6 +83,15 @@ export async function writeFile(fs: TreeFileSystem, path: string, text: string):
   if (typeof answer !== 'number') throw new Error(`${path}: an empty file has nothing below`);
 }
 
+/** Rejects as the store below does. */
+export async function readFile(fs: TreeFileSystem, path: string): Promise<string> {
+  const ino = inodeOf(fs, path);
+  let text = '';
+  const take = () => fs.read(ino, 0, 1 << 24, (_at, bytes) => (text += new TextDecoder().decode(bytes)));
+  for (let answer = take(); typeof answer !== 'number'; answer = take()) await answer;
+  return text;
+}
+
 /** Configuration files go to their places, and all packages count as configured. */
 async function configure(fs: TreeFileSystem): Promise<void> {
   for (const [path] of fs.tree.entries()) {
@@ -92,13 +101,5 @@ async function configure(fs: TreeFileSystem): Promise<void> {
     fs.rename(directory, name, directory, name.replace(/\.dpkg-new$/, ''), 0);
   }
   const path = 'var/lib/dpkg/status';
-  const ino = inodeOf(fs, path);
-  let text = '';
-  const take = () => fs.read(ino, 0, 1 << 24, (_at, bytes) => (text += new TextDecoder().decode(bytes)));
-  const answer = take();
-  if (typeof answer !== 'number') {
-    await answer;
-    take();
-  }
-  await writeFile(fs, path, text.replaceAll('ok unpacked', 'ok installed'));
+  await writeFile(fs, path, (await readFile(fs, path)).replaceAll('ok unpacked', 'ok installed'));
 }
