@@ -26,6 +26,8 @@ const FASTEST_NS = 0.05;
 const LATEST_NS = 20_000;
 /** Real time between looks at the host's events. */
 const SLICE_MS = 8;
+/** The same where the host's processor runs the guest, which waits for nothing but those events. */
+const NATIVE_SLICE_MS = 2;
 /** Instructions in a slice whose speed is not known yet. */
 const FIRST_SLICE = 100_000;
 /** A host that gives us little time makes a machine look slow; slices that are all overhead would make it so. */
@@ -198,7 +200,8 @@ export class Machine implements Door {
     const { clock } = this;
     const began = this.#pace.nowMs();
     const executedBefore = vcpu.executed;
-    const budget = Math.min(Math.max(Math.floor(this.#speed * SLICE_MS), SMALLEST_SLICE), LARGEST_SLICE);
+    const sliceMs = vcpu.unit === 'nanoseconds' ? NATIVE_SLICE_MS : SLICE_MS;
+    const budget = Math.min(Math.max(Math.floor(this.#speed * sliceMs), SMALLEST_SLICE), LARGEST_SLICE);
     if (vcpu.unit === 'instructions') {
       // The rate that would bring guest time to real time by the end of the slice, within bounds.
       const lag = this.#realNs + SLICE_MS * 1e6 - clock.now();

@@ -30,9 +30,9 @@ function start(context: TestContext): KernelGuest {
 const ECHO = [0x66, 0xe5, 0x10, 0x66, 0xe7, 0x14, 0xeb, 0xf8];
 
 /** Gives numbers one after the other, and takes them back. */
-function echo({ pio }: KernelGuest): { given: number; wrong: number } {
+function echo({ pio }: Pick<KernelGuest, 'pio'>, base = 0x10): { given: number; wrong: number } {
   const seen = { given: 0, wrong: 0 };
-  pio.map(0x10, 8, 'echo', {
+  pio.map(base, 8, 'echo', {
     read: () => ++seen.given,
     write: (_offset, _width, value) => {
       if (value !== seen.given) seen.wrong++;
@@ -89,6 +89,26 @@ test('a doorbell is heard amid a burst', async (context) => {
   // The event loop, which would hear of it, has no turn here.
   for (let slice = 0; seen.rings === 0 && slice < 1000; slice++) machine.processors.run(SLICE_NS);
   expect(seen.rings).toBe(1);
+});
+
+test('two processors that both talk to a device without end are both heard, and neither loses an access', async (context) => {
+  if (!kvm) return context.skip('no KVM here');
+  guest = new KernelGuest(kvm, program, 2);
+  const { machine, pio } = guest;
+  const ports = [0x10, 0x20];
+  const seen = ports.map((base) => echo({ pio }, base));
+  const talk = (base: number): number[] => [0xe5, base, 0xe7, base + 4, 0xeb, 0xfa]; // in eax, base; out base + 4, eax; jmp
+  guest.place(0x2000, [0x66, 0xe5, 0x20, 0x66, 0xe7, 0x24, 0xeb, 0xf8]);
+  const le = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
+  const command = (register: number, value: number): number[] => [0xbf, ...le(0xfee0_0000 + register), 0xc7, 0x07, ...le(value)];
+  // The local APIC on; INIT, and SIPI to 0x2000.
+  const wake = [...command(0xf0, 0x1ff), ...command(0x310, 1 << 24), ...command(0x300, 0x4500), ...command(0x300, 0x4602)];
+  guest.startLong([...wake, ...talk(0x10)]);
+  await guest.until(() => seen.every(({ given }) => given > 2000));
+  machine.processors.pause();
+  const before = seen.map(({ given }) => given);
+  await guest.until(() => seen.every(({ given }, n) => given > before[n]! + 500));
+  expect(seen.map(({ wrong }) => wrong)).toEqual([0, 0]);
 });
 
 test.for([1, 2])('what a device has served, the guest has executed when it stands still: %i processors', async (processors, context) => {

@@ -1,5 +1,6 @@
 /* The smallest loop around KVM_RUN: real mode, out and jmp for ever; prints the nanoseconds of the
- * fastest of BURSTS bursts of EXITS exits each. With a third argument, KVM has interrupt controllers. */
+ * fastest of BURSTS bursts of EXITS exits each. With a third argument, KVM has interrupt controllers;
+ * a fourth is how often the guest executes LOOP between two exits. */
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -13,7 +14,9 @@ enum { CODE = 0x1000, RAM = 0x400000 };
 
 int main(int argc, char **argv)
 {
-	static const unsigned char code[] = { 0xe6, 0x10, 0xeb, 0xfc }; /* again: out %al, $0x10; jmp again */
+	/* again: mov $1, %cx; loop .; out %al, $0x10; jmp to the mov, or without a fourth argument to the out */
+	unsigned char code[] = { 0xb9, 1, 0, 0xe2, 0xfe, 0xe6, 0x10, 0xeb, 0xfc };
+	unsigned pause = argc > 4 ? atoi(argv[4]) : 0;
 	long exits = argc > 2 ? atol(argv[1]) : 1000;
 	long bursts = argc > 2 ? atol(argv[2]) : 1;
 	long long best = -1;
@@ -25,6 +28,11 @@ int main(int argc, char **argv)
 	struct kvm_regs regs = { .rip = CODE, .rflags = 2 };
 	struct timespec before, after;
 
+	if (pause > 0) {
+		code[1] = pause;
+		code[2] = pause >> 8;
+		code[8] = 0xf7;
+	}
 	memcpy((char *)ram + CODE, code, sizeof code);
 	ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000);
 	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) < 0)

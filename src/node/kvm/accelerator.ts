@@ -13,6 +13,7 @@ import { KernelLocalApic } from './local-apic.ts';
 import type { Native } from './native.ts';
 import { Processors } from './processors.ts';
 import { KvmSystem, KvmVm } from './system.ts';
+import { SHARED_BYTES } from './thread-words.ts';
 import { type ThreadProgram, ThreadedVCpu } from './threaded-vcpu.ts';
 import { KvmVCpu } from './vcpu.ts';
 import { VmTime } from './vm-time.ts';
@@ -111,7 +112,7 @@ export class KvmAccelerator implements Accelerator, Disposable {
     const vm = new KvmVm(this.#system, host.memory);
     this.#parts.push(vm);
     const chips = new KernelChips(vm);
-    const shared = new Int32Array(new SharedArrayBuffer(8));
+    const shared = new Int32Array(new SharedArrayBuffer(SHARED_BYTES));
     const time = new VmTime(vm, host.time);
     const common = { vm, time, host, model: this.#model, completer: this.#completerOf(host) };
     const vcpus = Array.from({ length: processors }, (_, id) => {

@@ -32,8 +32,7 @@ export class Processors implements VCpu, Disposable {
   readonly #first: ThreadedVCpu;
   readonly #vcpus: readonly ThreadedVCpu[];
   readonly #shared: Int32Array<SharedArrayBuffer>;
-  /** One processor only: others would have to wait for this thread meanwhile. */
-  readonly #bursts: ExitBursts | undefined;
+  readonly #bursts: ExitBursts;
   #stopAsked = false;
   #paused = true;
 
@@ -45,7 +44,7 @@ export class Processors implements VCpu, Disposable {
     this.#doorbells = doorbells;
     this.#localApics = localApics;
     for (const apic of localApics) apic.stop(() => {});
-    if (vcpus.length === 1) this.#bursts = new ExitBursts(vcpus[0], doorbells);
+    this.#bursts = new ExitBursts(vcpus, doorbells, shared);
     this.#first = vcpus[0];
     this.#vcpus = vcpus;
     this.#shared = shared;
@@ -74,24 +73,24 @@ export class Processors implements VCpu, Disposable {
         if (vcpu.isRunning) continue;
         if (vcpu.isOut) {
           served = true;
+          this.#bursts.note(vcpu, performance.now());
           const exit = vcpu.serveExit();
           if (exit) return this.#leave(exit);
         }
         if (this.#stopAsked) return this.#leave(BUDGET);
         this.#doorbells.update();
         if (this.#paused) this.#goOn();
-        if (this.#bursts?.here) {
-          const exit = this.#bursts.run(until, () => this.#stopAsked);
-          if (exit) return this.#leave(exit);
-        }
-        vcpu.enter();
+        if (vcpu !== this.#bursts.here) vcpu.enter();
       }
       if (this.#stopAsked || performance.now() >= until) return this.#leave(BUDGET);
-      if (served) linger = true;
-      else if (linger) {
-        linger = Atomics.wait(this.#shared, BELL, bell, LINGER_MS) !== 'timed-out';
-        this.#bursts?.note(linger);
-      } else {
+      const { here } = this.#bursts;
+      if (here) {
+        const exit = this.#bursts.run(here, until, bell, () => this.#stopAsked);
+        if (exit) return this.#leave(exit);
+        linger = true;
+      } else if (served) linger = true;
+      else if (linger) linger = Atomics.wait(this.#shared, BELL, bell, LINGER_MS) !== 'timed-out';
+      else {
         Atomics.store(this.#shared, ASLEEP, 1);
         if (Atomics.load(this.#shared, BELL) === bell) return HALT;
         Atomics.store(this.#shared, ASLEEP, 0);
@@ -189,7 +188,7 @@ export class Processors implements VCpu, Disposable {
 
   dispose(): void {
     this.pause();
-    this.#bursts?.dispose();
+    this.#bursts.dispose();
     this.#doorbells.dispose();
     for (const vcpu of this.#vcpus) vcpu.dispose();
   }

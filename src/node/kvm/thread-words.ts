@@ -27,6 +27,9 @@ export const OVER = 3;
 export const BELL = 0;
 /** Of the same: the main thread is in its event loop, and wants a message for the next exit. */
 export const ASLEEP = 1;
+/** Of the same: the main thread's number while it runs a vCPU itself, and wants to be called out for the next exit; else 0. */
+export const HERE = 2;
+export const SHARED_BYTES = 12;
 
 /** What a vCPU's thread is given. */
 export interface ThreadData {

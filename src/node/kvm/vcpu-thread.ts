@@ -2,8 +2,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { KVM_RUN, KVM_SET_SIGNAL_MASK, EINTR } from './abi.ts';
 import { koffiNative } from './koffi.ts';
-import { RunSignal } from './run-signal.ts';
-import { ASLEEP, BELL, END, MAIN, NOT_ENTERED, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
+import { RunSignal, signalThread } from './run-signal.ts';
+import { ASLEEP, BELL, END, HERE, MAIN, NOT_ENTERED, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
 
 async function live({ fd, pid, memory, shared }: ThreadData): Promise<void> {
   const native = await koffiNative();
@@ -28,6 +28,8 @@ async function live({ fd, pid, memory, shared }: ThreadData): Promise<void> {
     Atomics.compareExchange(words, OWNER, THREAD, MAIN);
     Atomics.add(shared, BELL, 1);
     Atomics.notify(shared, BELL);
+    const main = Atomics.load(shared, HERE);
+    if (main !== 0) signalThread(native, { pid, tid: main });
     if (Atomics.exchange(shared, ASLEEP, 0)) parentPort!.postMessage(undefined, []);
   }
   signal.dispose();
