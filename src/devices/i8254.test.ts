@@ -62,6 +62,18 @@ deviceSuite('port61', () => {
 });
 
 describe('channel 0', () => {
+  test.each([2, 3])('mode %i goes on with its line as it was, wherever in its period', (mode) => {
+    const { irq0, pit, program, ticks } = bench();
+    program(0, mode, 100);
+    ticks(100);
+    for (let tick = 0; tick < 100; tick++) {
+      const { level, rises } = irq0;
+      pit.sync();
+      expect({ level: irq0.level, rises: irq0.rises }, `tick ${tick}`).toEqual({ level, rises });
+      if (tick < 99) ticks(1);
+    }
+  });
+
   test('mode 2 gives an edge each period', () => {
     const { irq0, program, ticks } = bench();
     program(0, 2, 11932);

@@ -72,7 +72,9 @@ export class I8254 extends BytePorts implements Device<StateOf<typeof i8254State
   }
 
   sync(): void {
-    this.#out0.set(this.#out(this.state.channel0, true));
+    const { channel0 } = this.state;
+    // The low part of a periodic output is left out here as in `#edge`: a restored machine's line is at what it was.
+    this.#out0.set(isPeriodic(channel0) || this.#out(channel0, true));
     if (this.state.edgeNs === Infinity) this.#timer.cancel();
     else this.#timer.arm(this.state.edgeNs);
   }
