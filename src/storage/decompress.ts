@@ -6,7 +6,10 @@ import { Decompress as ZstdDecompress } from 'fzstd';
 import xz from 'xz-decompress';
 import { concatBytes, startsWith } from '../base/bytes.ts';
 import { VmError } from '../base/errors.ts';
+import { largestWindow } from './zstd-window.ts';
 
+/** Zstandard's own tools refuse larger ones as well, unless they are told otherwise. */
+const WINDOW_MAX_BYTES = 128 * 2 ** 20;
 /** What the xz decoder takes at once. */
 const PIECE_BYTES = 64 * 1024;
 
@@ -27,6 +30,9 @@ export function compressionOf(data: Uint8Array): Compression {
 export async function* decompressStream(name: string, data: Uint8Array, limitBytes: number): AsyncGenerator<Uint8Array> {
   const compression = compressionOf(data);
   let total = 0;
+  const window = compression === 'zstd' ? largestWindow(data) : 0;
+  if (window > WINDOW_MAX_BYTES)
+    throw new VmError('bad-image', `${name}: it asks for a zstd window of ${window} bytes, which is refused (at most ${WINDOW_MAX_BYTES})`);
   try {
     for await (const piece of decoder(compression, data)) {
       total += piece.length;
