@@ -47,12 +47,17 @@ beforeEach(async () => {
 async function get(
   name = 'debian',
   day = 'latest',
-  more: { from?: string; signal?: AbortSignal; silenceMs?: number; files?: NodeFiles; state?: boolean } = {},
+  more: { from?: string; signal?: AbortSignal; silenceMs?: number; answerMs?: number; files?: NodeFiles; state?: boolean } = {},
 ) {
   const files = more.files ?? new NodeFiles();
   // Pauses between attempts end at once; the limit for a whole answer never comes.
   const sleep = (ms: number, signal?: AbortSignal) =>
-    ms < 60_000 ? Promise.resolve() : new Promise<void>((done) => signal?.addEventListener('abort', () => done()));
+    ms < 60_000
+      ? Promise.resolve()
+      : new Promise<void>((done) => {
+          signal?.addEventListener('abort', () => done());
+          if (more.answerMs !== undefined) setTimeout(done, more.answerMs);
+        });
   const clock = { nowMs: () => publisher.nowMs, sleep };
   const source = openSource({ files, fetch: new NodeFetch({ silenceMs: more.silenceMs ?? 5000 }), clock }, more.from ?? web.url);
   const host = { files, clock, zstd, progress: () => {}, ...(more.signal && { signal: more.signal }) };
@@ -243,14 +248,17 @@ test('what is not published is not there, and the message says what is', async (
 
 describe('a server that', () => {
   const answer =
-    (change: (data: Uint8Array) => Uint8Array, matching = /^packs\//): WebServer['misbehave'] =>
+    (change: (data: Uint8Array) => Uint8Array, matching = /^packs\//, lengthOf?: (length: number) => number): WebServer['misbehave'] =>
     (path, request, response) => {
       if (!matching.test(path)) return false;
       const data = change(readFileSync(join(publisher.www, path)));
       const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
       const from = range ? Number(range[1]) : 0;
       const to = range?.[2] ? Number(range[2]) + 1 : data.length;
-      response.writeHead(range ? 206 : 200, range ? { 'content-range': `bytes ${from}-${to - 1}/${data.length}` } : {});
+      response.writeHead(range ? 206 : 200, {
+        ...(range && { 'content-range': `bytes ${from}-${to - 1}/${data.length}` }),
+        ...(lengthOf && { 'content-length': lengthOf(to - from) }),
+      });
       response.end(data.subarray(from, to));
       return true;
     };
@@ -302,6 +310,68 @@ describe('a server that', () => {
       /not the file that was signed for/,
       'bad-digest',
     ],
+    [
+      'promises more of a pack than it has',
+      (path, request, response) => {
+        if (!path.startsWith('packs/')) return false;
+        const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '')!;
+        const length = Number(range[2]) - Number(range[1]) + 1;
+        response.writeHead(206, { 'content-range': `bytes ${range[1]}-${range[2]}/*`, 'content-length': length });
+        response.write(new Uint8Array(10), () => response.destroy());
+        return true;
+      },
+      /the connection was closed|closed the connection/,
+      'network',
+    ],
+    [
+      'says that a pack is shorter than it is',
+      answer(
+        (data) => data,
+        /^packs\//,
+        (length) => length >> 1,
+      ),
+      /it ended after \d+ bytes, but \d+ were signed for/,
+      'network',
+    ],
+    [
+      'redirects in a circle',
+      (path, _request, response) => path.startsWith('packs/') && !!response.writeHead(302, { location: `/${path}` }).end(),
+      /redirects/,
+      'network',
+    ],
+    [
+      'redirects to a file of this computer',
+      (path, _request, response) => path.startsWith('packs/') && !!response.writeHead(302, { location: 'file:///etc/passwd' }).end(),
+      /file: addresses are not supported/,
+      'unsupported',
+    ],
+    [
+      'sends a timestamp without end',
+      (path, _request, response) => {
+        if (path !== 'metadata/timestamp.json') return false;
+        const more = () => void (response.writable && response.write(new Uint8Array(100_000), () => setImmediate(more)));
+        more();
+        return true;
+      },
+      /is longer than/,
+      'bad-signature',
+    ],
+    [
+      'sends headers without end',
+      (path, _request, response) => {
+        if (!path.startsWith('packs/')) return false;
+        response.socket?.end(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(1_000_000)}`);
+        return true;
+      },
+      /cannot get .*Header overflow/,
+      'network',
+    ],
+    [
+      'speaks another protocol',
+      (path, _request, response) => path.startsWith('packs/') && !!response.socket?.end('SSH-2.0-x\r\n'),
+      /cannot get .*Parse Error/,
+      'network',
+    ],
     ['sends an endless root', answer(() => Buffer.alloc(600_000, 32), /1\.root\.json$/), /is longer than/, 'bad-signature'],
     [
       'has lost a pack',
@@ -328,6 +398,21 @@ describe('a server that', () => {
     web.misbehave = () => false;
     await get();
     expect(await isWhole()).toBe(true);
+  });
+
+  test('sends a byte now and then is given up', async () => {
+    web.misbehave = (path, _request, response) => {
+      if (!path.startsWith('packs/')) return false;
+      response.writeHead(206, { 'content-range': 'bytes 0-999999/1000000' });
+      const drip = setInterval(() => response.write('x'), 20);
+      response.on('close', () => clearInterval(drip));
+      return true;
+    };
+    await expect(get('debian', 'latest', { answerMs: 300 })).rejects.toMatchObject({
+      code: 'network',
+      message: expect.stringContaining('the server is too slow'),
+    });
+    expect(await isConsistent()).toBe(true);
   });
 
   test('stalls is given up', async () => {

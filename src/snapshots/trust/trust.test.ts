@@ -117,6 +117,40 @@ describe('attacks', () => {
     await expect(refresh(NOW + 400 * DAY)).rejects.toThrow(/root has expired/);
   });
 
+  test.each(['snapshot', 'targets'] as const)(
+    'freeze: the role %s, whose time is over, is refused though the timestamp is new',
+    async (role) => {
+      // Both from long ago, so that only the timestamp's time is not over; the snapshot's ends first.
+      await publish(2, 'two', keys, role === 'snapshot' ? NOW - 40 * DAY : NOW - 100 * DAY);
+      const snapshot = published.get('metadata/2.snapshot.json')!;
+      const again =
+        role === 'snapshot'
+          ? snapshot
+          : await signedFile({ ...parseMetadata('', 'snapshot', snapshot).signed, expires: '2027-01-01T00:00:00Z' }, [keys.snapshot]);
+      published.set('metadata/2.snapshot.json', again);
+      published.set('metadata/timestamp.json', await signTimestamp(again, 2, 2, keys, NOW));
+      await expect(refresh()).rejects.toThrow(new RegExp(`${role} has expired`));
+    },
+  );
+
+  test.each(['1.root', 'timestamp', '1.snapshot', '1.targets'])('%s without a signature is refused', async (name) => {
+    const path = `metadata/${name}.json`;
+    const { signed } = JSON.parse(new TextDecoder().decode(published.get(path))) as { signed: unknown };
+    const bare = new TextEncoder().encode(JSON.stringify({ signed, signatures: [] }));
+    published.set(path, bare);
+    // Its digest is what was signed for, as far as that can be had without its own key.
+    if (name === '1.root') fingerprint = await sha256(bare);
+    if (name === '1.snapshot') published.set('metadata/timestamp.json', await signTimestamp(bare, 1, 1, keys, NOW));
+    if (name === '1.targets') {
+      const body = parseMetadata('', 'snapshot', published.get('metadata/1.snapshot.json')!).signed;
+      const meta = { 'targets.json': { version: 1, length: bare.length, hashes: { sha256: await sha256(bare) } } };
+      const snapshot = await signedFile({ ...body, meta }, [keys.snapshot]);
+      published.set('metadata/1.snapshot.json', snapshot);
+      published.set('metadata/timestamp.json', await signTimestamp(snapshot, 1, 1, keys, NOW));
+    }
+    await expect(refresh()).rejects.toThrow(/0 of the 1 signatures/);
+  });
+
   test('mix-and-match: a list of another day is refused', async () => {
     const old = published.get('metadata/1.targets.json')!;
     await publish(2, 'two');
