@@ -15,8 +15,10 @@ export interface ConsoleOptions {
   readonly signal: AbortSignal;
   /** Piped input waits for this: before, the guest's terminal would echo it. */
   readonly ready?: Promise<void>;
-  /** Saves the machine and ends it; false when that failed and it goes on. A signal saves first, where this is. */
+  /** Saves the machine and ends it, when a key asks for it; false when that failed and it goes on. */
   readonly save?: () => Promise<boolean>;
+  /** The same when a signal ends us, which ends the machine all the same (default: `save`). */
+  readonly saveOnSignal?: () => Promise<boolean>;
 }
 
 /** How it came to an end, and whether somebody here wanted it. */
@@ -43,7 +45,8 @@ export async function attach(terminal: Terminal, machine: RunningMachine, option
     options.save && (() => void options.save!().then((saved) => saved && stopBy('escape')())),
   );
   const end = stopBy('signal');
-  const stop = (): void => (options.save ? void options.save().then(end) : end());
+  const onSignal = options.saveOnSignal ?? options.save;
+  const stop = (): void => (onSignal ? void onSignal().then(end) : end());
   const raw = terminal.raw();
   const resize = terminal.onResize((size) => machine.resize(size));
   const closed = terminal.onClosed(stopBy('closed'));

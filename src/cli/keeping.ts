@@ -1,7 +1,7 @@
 /** What a machine has left becomes a machine that is kept: its tree, its record, and what it will need when nobody publishes it any more. */
 import { VmError } from '../base/errors.ts';
 import type { Catalogue } from '../snapshots/catalogue/catalogue.ts';
-import type { Kept } from '../snapshots/catalogue/kept.ts';
+import type { Kept, KeptState } from '../snapshots/catalogue/kept.ts';
 import { keepIndexes } from '../snapshots/get/day.ts';
 import type { OnDemandStore } from '../snapshots/get/on-demand-store.ts';
 import { indexDirectory } from '../snapshots/get/cache.ts';
@@ -12,7 +12,7 @@ import { formatBytes } from './messages.ts';
 import type { PublishedContents } from './published.ts';
 
 /** What a machine was made of. */
-export type Beginnings = Omit<Kept, 'format' | 'tree'>;
+export type Beginnings = Omit<Kept, 'format' | 'tree' | 'state'>;
 
 /** Where contents come from of a machine that has a published snapshot below it. */
 export interface FetchedContents extends PublishedContents {
@@ -33,12 +33,20 @@ export async function keepMachine(
   name: string,
   beginnings: Beginnings,
   root: Sealable,
-  fetched?: FetchedContents,
+  { saved, fetched }: { readonly saved?: KeptState | undefined; readonly fetched?: FetchedContents | undefined } = {},
 ): Promise<void> {
   const { messages } = host;
-  const { from } = beginnings;
+  const { from, base, kernel, published } = beginnings;
   const tree = await root.seal(catalogue.store);
-  const kept: Kept = { format: 2, ...beginnings, tree: await catalogue.putTree(tree) };
+  const kept: Kept = {
+    format: 2,
+    from,
+    ...(base !== undefined && { base }),
+    tree: await catalogue.putTree(tree),
+    kernel,
+    ...(published && { published }),
+    ...(saved && { state: saved }),
+  };
   if (fetched)
     await adopt(catalogue, fetched, [
       ...filesOf(tree).keys(),
@@ -46,7 +54,11 @@ export async function keepMachine(
       ...[kept.base, kept.published?.order].filter((one) => one !== undefined),
     ]);
   await catalogue.keep(name, kept);
-  messages.line(`kept as ${name}: daybreak try ${from.name} --keep ${name} goes on with it`);
+  messages.line(
+    saved
+      ? `saved as ${name} (${formatBytes(saved.sizeBytes)}): daybreak try ${from.name} --keep ${name} goes on where it was`
+      : `kept as ${name}: daybreak try ${from.name} --keep ${name} goes on with it`,
+  );
   if (fetched) await bringBoot(host, catalogue, kept, tree, fetched);
 }
 
@@ -69,7 +81,7 @@ async function bringBoot(host: Host, catalogue: Catalogue, kept: Kept, tree: Tre
   const pull = `daybreak pull ${name}@${day} --from ${kept.published!.place}`;
   try {
     await keepIndexes(source, kept.published!.indexes, files, indexDirectory(cacheDirectory), catalogue.store);
-    const wanted = [kept.kernel.digest, ...order.filter((digest) => sizes.has(digest))];
+    const wanted = kept.state ? [] : [kept.kernel.digest, ...order.filter((digest) => sizes.has(digest))];
     const missing: string[] = [];
     for (const digest of new Set(wanted)) if (!(await here.has(digest))) missing.push(digest);
     let done = 0;

@@ -1,8 +1,8 @@
 /** `daybreak try` of a snapshot on this computer, or of a machine that is kept: goes on from the booted state, or boots, over its tree. */
-import { VmError } from '../base/errors.ts';
+import { VmError, type ErrorCode } from '../base/errors.ts';
 import type { StateBytes } from '../snapshots/catalogue/booted.ts';
 import type { Catalogue, SnapshotName } from '../snapshots/catalogue/catalogue.ts';
-import type { Kept } from '../snapshots/catalogue/kept.ts';
+import type { Kept, KeptState } from '../snapshots/catalogue/kept.ts';
 import type { FileChunkStore } from '../storage/file-chunk-store.ts';
 import type { Snapshot } from '../snapshots/catalogue/snapshot.ts';
 import type { Host } from './host.ts';
@@ -81,27 +81,55 @@ async function sourceOf(host: Host, catalogue: Catalogue, options: TryLocalOptio
     kernel: { version: kernel.version, read: () => store.get(kernel.digest) },
     state: found && why === undefined ? localState(store, found) : undefined,
     why,
-    keep: (as, root) => keepMachine(host, catalogue, as, { from: { name, day }, base: tree, kernel }, root),
+    keep: (as, root, saved) => keepMachine(host, catalogue, as, { from: { name, day }, base: tree, kernel }, root, { saved }),
+    statePath: (file) => catalogue.statePath(file),
   };
 }
 
 /** Goes on with a machine that is kept. */
-async function keptSource(host: Host, catalogue: Catalogue, kept: Kept, { keep, from: place, trust }: TryLocalOptions): Promise<TrySource> {
+async function keptSource(host: Host, catalogue: Catalogue, kept: Kept, options: TryLocalOptions): Promise<TrySource> {
+  const { keep, from: place, trust, cold, command } = options;
   const { from, kernel } = kept;
   const name = keep!;
   const published = place === undefined ? kept.published : await baseElsewhere(host, catalogue, name, kept, place, trust);
   const fetched = published && (await contentsBelow(host, catalogue, name, kept, published));
   const store = fetched?.store ?? catalogue.store;
-  const ahead = fetched && new FetchingAhead(fetched.store, [kernel.digest, ...fetched.order]);
+  const state = cold ? undefined : kept.state;
+  // Its console is taken by what it was saved with.
+  const why =
+    state && (command ? 'it was saved with a shell at its console, which a command needs' : unfit(state, options, 'its saved state'));
+  if (why !== undefined) throw notAgain(name, from.name, 'usage', why);
+  const ahead = fetched && !state && new FetchingAhead(fetched.store, [kernel.digest, ...fetched.order]);
   return {
     label: `${name}, of ${from.name}@${from.day}`,
     tree: () => catalogue.treeOf(name, kept.tree),
     store,
     kernel: { version: kernel.version, read: () => store.get(kernel.digest) },
-    state: undefined,
+    state: state && savedState(catalogue, name, from.name, state),
+    again: state,
     why: undefined,
-    keep: (as, root) => keepMachine(host, catalogue, as, { ...kept, ...(published && { published }) }, root, fetched),
+    keep: (as, root, saved) => keepMachine(host, catalogue, as, { ...kept, ...(published && { published }) }, root, { saved, fetched }),
+    statePath: (file) => catalogue.statePath(file),
     ...(ahead && { close: () => ahead.close() }),
+  };
+}
+
+/** A session that somebody has saved is not given up unless he says so. */
+function notAgain(name: string, of: string, code: ErrorCode, why: string): VmError {
+  return new VmError(
+    code,
+    `${name} cannot go on where it was: ${why}; daybreak try ${of} --keep ${name} --cold gives its session up, and boots it from the files that it had written`,
+  );
+}
+
+function savedState(catalogue: Catalogue, name: string, of: string, { file, memoryBytes, over }: KeptState): TryState {
+  return {
+    memoryBytes,
+    tree: () => catalogue.treeOf(name, over),
+    open: async () => catalogue.statePath(file),
+    async unusable(error) {
+      throw notAgain(name, of, error.code, error.message);
+    },
   };
 }
 

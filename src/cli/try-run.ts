@@ -4,7 +4,9 @@ import { VmError } from '../base/errors.ts';
 import type { ByteSource } from '../machine/saved-state.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from '../snapshots/builder/root.ts';
 import { PromptGate } from '../snapshots/session/prompt-gate.ts';
-import { powerOffLine, promptLine } from '../snapshots/session/prompt-line.ts';
+import { againLine, powerOffLine, promptLine } from '../snapshots/session/prompt-line.ts';
+import { endsWithPrompt } from '../snapshots/session/prompt-shown.ts';
+import type { KeptState } from '../snapshots/catalogue/kept.ts';
 import type { ChunkStore } from '../storage/chunk-store.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../storage/tree.ts';
@@ -35,20 +37,31 @@ export interface TrySource {
   readonly store: ChunkStore;
   readonly kernel: { readonly version: string; readonly read: () => Promise<Uint8Array> };
   readonly state: TryState | undefined;
+  /** The state is that of a machine that was saved in its session, which goes on. */
+  readonly again?: Pick<KeptState, 'nonce' | 'tail'> | undefined;
   /** Why there is no booted state, where a person would ask. */
   readonly why: string | undefined;
   /** Keeps what the machine has left under a name; absent where that cannot be done. */
-  readonly keep?: (name: string, root: Sealable) => Promise<void>;
+  readonly keep?: (name: string, root: Sealable, saved?: KeptState) => Promise<void>;
+  /** Where a saved state of a machine that is kept lies. */
+  readonly statePath: (file: string) => string;
   /** Ends what goes on beside the machine. */
   readonly close?: () => Promise<void>;
 }
 
 export interface TryState {
   readonly memoryBytes: number;
+  /** The tree that its machine has, where that is not its source's. */
+  readonly tree?: () => Promise<Tree>;
   readonly open: () => Promise<string | ByteSource>;
-  /** It could not be used. */
-  readonly unusable: () => Promise<void>;
+  /** It could not be used, for that reason. Rejects when its machine is not to be booted instead. */
+  readonly unusable: (error: VmError) => Promise<void>;
+  /** Brings here what of it is elsewhere. */
+  readonly complete?: () => Promise<void>;
 }
+
+/** Time for the guest to see one size before it sees another. */
+const REDRAW_MS = 300;
 
 /** What is wrong with a state, and not with the machine. */
 const UNUSABLE: readonly string[] = ['bad-state', 'bad-image', 'bad-digest', 'not-found'];
@@ -57,10 +70,10 @@ const UNUSABLE: readonly string[] = ['bad-state', 'bad-image', 'bad-digest', 'no
 export function unfit(
   state: { readonly memoryBytes: number },
   { memoryBytes, append }: Pick<TryRunOptions, 'memoryBytes' | 'append'>,
+  what = 'the booted state',
 ): string | undefined {
-  if (append !== undefined) return 'the booted state knows nothing of --append';
-  if (memoryBytes !== undefined && memoryBytes !== state.memoryBytes)
-    return `the booted state has ${state.memoryBytes / 2 ** 20} MiB of memory`;
+  if (append !== undefined) return `${what} knows nothing of --append`;
+  if (memoryBytes !== undefined && memoryBytes !== state.memoryBytes) return `${what} has ${state.memoryBytes / 2 ** 20} MiB of memory`;
   return undefined;
 }
 
@@ -73,9 +86,12 @@ export class TryRun {
   #root!: TreeFileSystem;
   #gate!: PromptGate;
   #atPrompt = false;
+  /** What a person sees is what the machine shows. */
+  #begun = false;
   #resumed = false;
   #status: number | undefined;
-  readonly #nonce = randomBytes(8).toString('hex');
+  #nonce = randomBytes(8).toString('hex');
+  #saved: KeptState | undefined;
   readonly #ready: Promise<void>;
   #setReady: () => void = () => {};
 
@@ -94,19 +110,79 @@ export class TryRun {
     if (why !== undefined) messages.line(`${label} boots: ${why}`);
     const resumed = await this.#start();
     if (!command) messages.line(`${label}, Linux ${kernel.version}; exit leaves, ${ESCAPE_HINT}`);
-    if (!this.#atPrompt) messages.transient(resumed ? 'going on from the booted state…' : 'booting…');
+    const again = resumed ? this.#source.again : undefined;
+    if (!this.#atPrompt && !again) messages.transient(resumed ? 'going on from the booted state…' : 'booting…');
     const machine = this.#machine!;
     const size = terminal.size();
     if (resumed && size) machine.resize(size);
     this.#resumed = resumed;
-    if (resumed || this.#atPrompt) this.#typeLine();
-    const end = await attach(terminal, machine, { endOfInput: 'eof', signal, ready: this.#ready });
+    if (again) this.#goOn(again);
+    else if (resumed || this.#atPrompt) this.#typeLine();
+    const save = this.#canSave ? { save: () => this.#saveAndEnd(), saveOnSignal: async () => this.#isKept && this.#saveAndEnd() } : {};
+    const end = await attach(terminal, machine, { endOfInput: 'eof', signal, ready: this.#ready, ...save });
     messages.clear();
     printStats(messages, machine.stats(), stats);
-    if (end.machine.kind === 'failed') throw end.machine.error;
+    if (end.machine.kind === 'failed' && !this.#isKept) throw end.machine.error;
     const keep = this.#registered.keptAs;
     if (keep !== undefined) await this.#keep(keep);
+    if (end.machine.kind === 'failed') throw end.machine.error;
+    if (this.#saved) return EXIT_OK;
     return this.#exit(end);
+  }
+
+  get #isKept(): boolean {
+    return this.#registered.keptAs !== undefined;
+  }
+
+  /** Nobody could go on with a command. */
+  get #canSave(): boolean {
+    return this.#source.keep !== undefined && this.#options.command === undefined;
+  }
+
+  /** What a machine needs that was saved in the middle of its session. */
+  #goOn({ tail }: Pick<KeptState, 'tail'>): void {
+    const { terminal, environment, messages } = this.#host;
+    const machine = this.#machine!;
+    const size = terminal.size();
+    if (endsWithPrompt(tail)) {
+      const term = terminal.outputIsTerminal ? environment['TERM'] : undefined;
+      void machine.input(new TextEncoder().encode(againLine({ nonce: this.#nonce, ...(term !== undefined && { term }) })));
+      return;
+    }
+    this.#begun = true;
+    this.#setReady();
+    messages.line('it goes on with what it was doing; its clock stood still meanwhile, and hwclock --hctosys sets it');
+    terminal.write(Uint8Array.from(tail.slice(tail.lastIndexOf('\n', tail.length - 2) + 1), (char) => char.charCodeAt(0)));
+    // Programs that fill the screen draw it anew when its size changes.
+    if (size) machine.resize({ ...size, columns: size.columns - 1 });
+    if (size) setTimeout(() => machine.resize(size), REDRAW_MS);
+  }
+
+  /** False when it could not be saved, and goes on. */
+  async #saveAndEnd(): Promise<boolean> {
+    try {
+      await this.#registered.saveKept();
+      return true;
+    } catch (error) {
+      if (!(error instanceof VmError)) throw error;
+      // The guest was faster, and is no more.
+      if (error.code !== 'cancelled') this.#host.messages.error(`not saved, the machine goes on: ${error.message}`);
+      return false;
+    }
+  }
+
+  /** Gives the state's size. */
+  async #save(): Promise<number> {
+    const { statePath, state } = this.#source;
+    const machine = this.#machine!;
+    if (!this.#begun) throw new VmError('unsupported', 'it has not come to its prompt yet: wait for that');
+    if (this.#status !== undefined) throw new VmError('cancelled', 'its shell has just ended');
+    if (this.#resumed) await state!.complete?.();
+    const file = `${randomBytes(8).toString('hex')}.state`;
+    const over = await this.#root.identity();
+    const sizeBytes = await machine.save(statePath(file), 'end');
+    this.#saved = { file, sizeBytes, memoryBytes: machine.memoryBytes, over, nonce: this.#nonce, tail: this.#gate.tail };
+    return sizeBytes;
   }
 
   /** Whether it went on from the booted state. */
@@ -118,7 +194,7 @@ export class TryRun {
         return true;
       } catch (error) {
         if (!(error instanceof VmError) || !UNUSABLE.includes(error.code)) throw error;
-        await state.unusable();
+        await state.unusable(error);
         this.#host.messages.line(`${label} boots: ${error.message}`);
       }
     }
@@ -131,7 +207,9 @@ export class TryRun {
     const { command, memoryBytes, append, accelerator = 'auto', watch } = this.#options;
     const { kernel, store } = this.#source;
     const size = terminal.size();
-    this.#root = new TreeFileSystem(await this.#source.tree(), store);
+    const again = state ? this.#source.again : undefined;
+    if (again) this.#nonce = again.nonce;
+    this.#root = new TreeFileSystem(await (state?.tree ?? this.#source.tree)(), store);
     const person = terminal.inputIsTerminal && terminal.outputIsTerminal;
     this.#gate = new PromptGate(
       {
@@ -148,6 +226,7 @@ export class TryRun {
         onBegin: () => {
           messages.clear();
           if (person && !state && !command) terminal.write(new TextEncoder().encode('\r\x1b[K'));
+          this.#begun = true;
           this.#setReady();
         },
         onEnd: (status) => {
@@ -157,8 +236,9 @@ export class TryRun {
           else void this.#machine!.input(new TextEncoder().encode(powerOffLine(this.#nonce)));
         },
       },
-      state ? 'prompt' : 'boot',
+      again && !endsWithPrompt(again.tail) ? 'open' : state ? 'prompt' : 'boot',
     );
+    if (again) this.#gate.tail = again.tail;
     const machineOptions: MachineOptions = {
       // A machine that goes on has its kernel: that of a file would be for a reset, which ends it.
       ...(state ? { restore: { source: await state.open(), onlyAsked: true } } : { kernel: await kernel.read() }),
@@ -175,7 +255,7 @@ export class TryRun {
       log,
     };
     this.#machine = await this.#host.startMachine(machineOptions);
-    this.#registered.attach(this.#machine);
+    this.#registered.attach(this.#machine, this.#canSave ? () => this.#save() : undefined);
   }
 
   #typeLine(): void {
@@ -193,7 +273,7 @@ export class TryRun {
   }
 
   async #keep(name: string): Promise<void> {
-    await this.#source.keep!(name, this.#root);
+    await this.#source.keep!(name, this.#root, this.#saved);
     this.#registered.wasKept();
   }
 

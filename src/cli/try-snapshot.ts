@@ -80,6 +80,7 @@ async function toPrompt(
       state,
       why,
       keep: keeping,
+      statePath: (file) => new Catalogue(host.files, host.dataDirectory).statePath(file),
     };
     const [append, accelerator] = [text(values, 'append'), text(values, 'accel')];
     const memoryBytes = text(values, 'memory') === undefined ? undefined : options.memoryBytes;
@@ -166,16 +167,19 @@ async function published(
   const why = cold ? undefined : bytes ? unfit(bytes, asked) : 'its booted state is not published';
   const usable = bytes && !cold && why === undefined ? bytes : undefined;
   const name = `the booted state of ${snapshot.name}@${snapshot.day}`;
+  let opening: Promise<PublishedState> | undefined;
+  const onPiece = (done: number, total: number): void => host.messages.progress({ step: 'booted state', done, total, unit: 'items' });
   const fetched: TryState | undefined = usable && {
     memoryBytes: usable.memoryBytes,
     open: () =>
-      PublishedState.open(
+      (opening = PublishedState.open(
         name,
         usable,
         { index, fetcher, store: here, take: (piece) => waiter.take(piece) },
-        (done, total) => host.messages.progress({ step: 'booted state', done, total, unit: 'items' }),
+        onPiece,
         host.signal,
-      ),
+      )),
+    complete: async () => (await opening)?.complete(onPiece, host.signal),
     unusable: fetchAhead,
   };
   // A command alone asks for what it needs.
@@ -193,7 +197,7 @@ async function published(
     ...((!command || keeping) && { why }),
     published: {
       state: usable && ((await catalogue.store.has(usable.state)) ? localState(catalogue.store, usable) : fetched),
-      keep: (as, root) => keepMachine(host, catalogue, as, beginnings, root, { ...opened, store, order }),
+      keep: (as, root, saved) => keepMachine(host, catalogue, as, beginnings, root, { saved, fetched: { ...opened, store, order } }),
     },
     async close() {
       await ahead?.close();

@@ -10,6 +10,8 @@ export interface KeptMachine {
   /** Contents that its snapshot does not have. */
   readonly ownBytes: number;
   readonly contentBytes: number;
+  /** Of the state that it goes on from; absent when it boots. */
+  readonly stateBytes?: number;
 }
 
 /** By name. What cannot be read is given to `onBad` and left out. */
@@ -19,12 +21,18 @@ export async function keptMachines(catalogue: Catalogue, onBad: (error: VmError)
     try {
       const kept = await catalogue.kept(name);
       if (!kept) continue;
-      const { from, base, tree } = kept;
+      const { from, base, tree, state } = kept;
       const contents = contentsOf(await catalogue.treeOf(name, tree));
       const below = base ?? (await catalogue.get(from.name, from.day).catch(() => undefined))?.tree;
       const known = below === undefined ? new Map<string, number>() : contentsOf(await catalogue.treeOf(name, below));
       const own = [...contents].filter(([digest]) => !known.has(digest));
-      found.push({ name, of: `${from.name}@${from.day}`, ownBytes: sum(own), contentBytes: sum([...contents]) });
+      found.push({
+        name,
+        of: `${from.name}@${from.day}`,
+        ownBytes: sum(own),
+        contentBytes: sum([...contents]),
+        ...(state && { stateBytes: state.sizeBytes }),
+      });
     } catch (error) {
       if (!(error instanceof VmError)) throw error;
       onBad(error);

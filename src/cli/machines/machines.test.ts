@@ -129,7 +129,7 @@ describe('stop', () => {
     expect([machine.saved, (await ended).status]).toEqual([[to], 0]);
   });
 
-  test.each([[[]], [['a', '--all']], [['a', 'b', '--save', 'x']], [['a', '--timeout', 'soon']], [['a', '--now', '--timeout', '1']]])(
+  test.each([[[]], [['a', '--all']], [['a', '--timeout', 'soon']], [['a', '--now', '--timeout', '1']]])(
     '%j is wrong usage',
     async (args) => {
       expect((await run('stop', ...args)).status).toBe(2);

@@ -27,8 +27,8 @@ export type Request =
   | { readonly do: 'status' }
   /** Presses the power button; after that time, pulls the plug. Answered when it has ended. */
   | { readonly do: 'stop'; readonly timeoutMs: number }
-  /** Saves its state to a file and ends. */
-  | { readonly do: 'save'; readonly path: string }
+  /** Saves its state and ends: to a file, or, a machine of `try`, under its name. */
+  | { readonly do: 'save'; readonly path?: string }
   | { readonly do: 'keep'; readonly as: string };
 
 export type Answer =
@@ -49,6 +49,7 @@ export function parseRequest(line: string): Request {
   if (one['do'] === 'status') return { do: 'status' };
   const { timeoutMs, path, as } = one;
   if (one['do'] === 'stop' && isCount(timeoutMs)) return { do: 'stop', timeoutMs };
+  if (one['do'] === 'save' && path === undefined) return { do: 'save' };
   if (one['do'] === 'save' && typeof path === 'string' && path !== '' && !path.includes('\0')) return { do: 'save', path };
   if (one['do'] === 'keep' && typeof as === 'string' && isKeptName(as)) return { do: 'keep', as };
   throw new VmError('usage', 'this machine does not know that request: is it of another version of Daybreak?');

@@ -41,6 +41,7 @@ export class Registration {
   readonly #what: Registering;
   #claim: Claim | undefined;
   #machine: RunningMachine | undefined;
+  #saveKept: (() => Promise<number>) | undefined;
   #kept: boolean;
   #forced = false;
   #over: Over = { how: 'failed', kept: false };
@@ -86,9 +87,13 @@ export class Registration {
     return this.#kept ? (this.#claim?.name ?? this.#what.keep) : undefined;
   }
 
-  /** The machine has started. */
-  attach(machine: RunningMachine): void {
+  /**
+   * The machine has started.
+   * @param saveKept saves its state as that of a kept machine, ends it, and gives the state's size
+   */
+  attach(machine: RunningMachine, saveKept?: () => Promise<number>): void {
     this.#machine = machine;
+    this.#saveKept = saveKept;
     this.#attached.resolve(machine);
     void machine.ended.then(({ kind }) => (this.#over = { ...this.#over, how: kind }));
   }
@@ -164,12 +169,31 @@ export class Registration {
     return machine === undefined || (await Promise.race([machine.ended.then(() => true), sleep(0, false)]));
   }
 
-  async #save(path: string): Promise<number> {
+  /** Saves the machine where it is kept, which it is from now on, and ends it. Rejects when that cannot be, and it goes on. */
+  async saveKept(): Promise<number> {
     const { name } = this.#named();
-    if (this.#what.verb !== 'boot')
+    const machine = await this.#attached.promise;
+    if (!machine) throw new VmError('cancelled', `${name} has just ended`);
+    if (!this.#canKeep || !this.#saveKept)
       throw new VmError(
         'unsupported',
-        `${name} has a snapshot as its root, and cannot be saved to a file: daybreak keep ${name} keeps what it writes`,
+        `${name} cannot be saved: it has no root shell that somebody could go on with (a command, or a system that came to none)`,
+      );
+    if (!this.#kept) await this.#keep(name);
+    return this.#saveKept();
+  }
+
+  async #save(path: string | undefined): Promise<number> {
+    const { name } = this.#named();
+    if (this.#what.verb !== 'boot') {
+      if (path !== undefined)
+        throw new VmError('usage', `${name} is not saved to a file, but kept under its name: daybreak stop ${name} --save`);
+      return this.saveKept();
+    }
+    if (path === undefined)
+      throw new VmError(
+        'usage',
+        `${name} is a machine of "daybreak boot": name the file to save it to (daybreak stop ${name} --save FILE)`,
       );
     const machine = await this.#attached.promise;
     if (!machine) throw new VmError('cancelled', `${name} has just ended`);

@@ -2,11 +2,15 @@
 import type { VmError } from '../../base/errors.ts';
 import type { Host } from '../host.ts';
 import { main } from '../main.ts';
-import { testHost, type FakeMachine } from './fakes.ts';
+import { testHost, type FakeMachine, type TestHost } from './fakes.ts';
 
 export interface Guest {
   /** What runs prints, and ends with; undefined: the machine ends on its own. */
-  readonly run?: (machine: FakeMachine) => number | undefined | Promise<number | undefined>;
+  readonly run?: (machine: FakeMachine, test: TestHost) => number | undefined | Promise<number | undefined>;
+  /** A person sits there. */
+  readonly terminal?: true;
+  /** What it does when it goes on from a state, before anything is typed. */
+  readonly resumed?: (machine: FakeMachine) => void;
   /** What starting fails with when there is a state. */
   readonly refuse?: VmError;
 }
@@ -17,6 +21,7 @@ export const EXIT_0: Guest = { run: () => 0 };
 export async function triedIn(directory: string, guest: Guest, ...args: string[]) {
   const machines: FakeMachine[] = [];
   const test = testHost(directory);
+  if (guest.terminal) test.terminal.inputIsTerminal = test.terminal.outputIsTerminal = true;
   const { startMachine } = test.host;
   const host: Host = {
     ...test.host,
@@ -32,10 +37,11 @@ export async function triedIn(directory: string, guest: Guest, ...args: string[]
         const nonce = /\\035([0-9a-f]{16})/.exec(typed)?.[1];
         if (nonce === undefined) return;
         machine.print(`the echo\r\n\x1d${nonce}`);
-        const status = await guest.run?.(machine);
+        const status = await guest.run?.(machine, test);
         if (status !== undefined) machine.print(`\x1e${nonce} ${status}\n`);
       };
       setTimeout(() => options.restore === undefined && machine.print('booting\nroot@daybreak:~# '), 0);
+      if (options.restore !== undefined) setTimeout(() => guest.resumed?.(machine), 0);
       return machine;
     },
   };

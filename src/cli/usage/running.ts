@@ -129,21 +129,18 @@ memory, their process, and whether what they write is kept.`,
 
 export const STOP: Usage = {
   summary: [['stop NAME', 'ask a machine to power off, then pull the plug']],
-  synopsis: ['NAME… [options]', '--all [options]'],
+  synopsis: ['NAME… [options]', '--all [options]', 'NAME --save [FILE]'],
   about: `Presses the machine's power button, so that its system shuts down in its own way, and tells how it ended. NAME is what daybreak ps
 shows, or the number of its process. A system that does not power off in time, or has nothing that listens to the button, is ended as
-by pulling the plug; what it had not written out is lost then. One that is thrown away anyway and does not listen is not waited for.`,
+by pulling the plug; what it had not written out is lost then. One that is thrown away anyway and does not listen is not waited for.
+With --save, a machine of "try" is saved as it stands and kept under its name, and daybreak try --keep NAME goes on where it was.`,
   operands: ['running'],
   repeats: true,
   options: {
     all: { about: 'every machine that runs' },
     timeout: { value: 'SECONDS', words: 'anything', about: `how long its system has to power off (default: ${STOP_SECONDS})` },
     now: { about: 'pull the plug at once' },
-    save: {
-      value: 'FILE',
-      words: 'file',
-      about: 'instead, save the state of a machine of "daybreak boot", for daybreak boot --restore FILE, and end it',
-    },
+    save: { about: 'instead, save its state and end it; of a machine of "daybreak boot" to FILE, for daybreak boot --restore FILE' },
   },
   after: 'Exit status: 0 when all of them have ended, 1 when one has not.',
 };

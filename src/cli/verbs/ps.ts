@@ -21,7 +21,7 @@ export async function psVerb(host: Host, { values, positionals }: ParsedArgument
   const sizeOf = new Map(kept.map((one) => [one.name, one]));
   if (values['json']) {
     for (const entry of running) print(`${JSON.stringify({ ...programs(entry), ...sizes(sizeOf.get(entry.facts.name)) })}\n`);
-    for (const one of idle) print(`${JSON.stringify({ name: one.name, state: 'kept', of: one.of, kept: true, ...sizes(one) })}\n`);
+    for (const one of idle) print(`${JSON.stringify({ name: one.name, state: idleState(one), of: one.of, kept: true, ...sizes(one) })}\n`);
     return EXIT_OK;
   }
   if (running.length + idle.length === 0) {
@@ -43,11 +43,11 @@ export async function psVerb(host: Host, { values, positionals }: ParsedArgument
       String(facts.pid),
       facts.kept ? 'yes' : 'no',
     ]),
-    ...idle.map(({ name, of }) => [name, of, 'kept', '-', '-', '-', '-', 'yes']),
+    ...idle.map((one) => [one.name, one.of, idleState(one), '-', '-', '-', '-', 'yes']),
   ];
   if (!values['all']) print(formatTable([head, ...rows], [5, 6]));
   else {
-    const withSize = rows.map((row) => [...row, sizeOf.has(row[0]!) ? formatBytes(sizeOf.get(row[0]!)!.ownBytes) : '-']);
+    const withSize = rows.map((row) => [...row, sizeOf.has(row[0]!) ? formatBytes(takes(sizeOf.get(row[0]!)!)) : '-']);
     print(formatTable([[...head, 'SIZE'], ...withSize], [5, 6, 8]));
   }
   return EXIT_OK;
@@ -60,8 +60,20 @@ function programs({ facts, silent }: RunningMachineEntry): object {
   return { name, state, verb, of, startedAt: new Date(startedMs).toISOString(), accelerator, memoryBytes, pid, kept };
 }
 
+/** What a kept machine that does not run does when it is started: boots, or goes on. */
+function idleState({ stateBytes }: KeptMachine): 'kept' | 'saved' {
+  return stateBytes === undefined ? 'kept' : 'saved';
+}
+
+/** Of this computer's disk. */
+function takes({ ownBytes, stateBytes = 0 }: KeptMachine): number {
+  return ownBytes + stateBytes;
+}
+
 function sizes(one: KeptMachine | undefined): object {
-  return one ? { ownBytes: one.ownBytes, contentBytes: one.contentBytes } : {};
+  return one
+    ? { ownBytes: one.ownBytes, contentBytes: one.contentBytes, ...(one.stateBytes !== undefined && { stateBytes: one.stateBytes }) }
+    : {};
 }
 
 /** Binary units, as memory is asked for. */

@@ -21,14 +21,20 @@ export async function stopVerb(host: Host, { values, positionals }: ParsedArgume
   const all = values['all'] === true;
   if (all === positionals.length > 0)
     throw new VmError('usage', 'stop: expected names, or --all for every machine (daybreak ps tells what runs)');
-  const save = text(values, 'save');
-  if (save !== undefined && positionals.length !== 1) throw new VmError('usage', 'stop: --save FILE is for one machine');
+  const save = values['save'] === true;
   const timeoutMs = timeoutOf(text(values, 'timeout'), values['now'] === true);
   const registry = new MachineRegistry(host.files, await host.runtimeDirectory());
+  let names: readonly string[] = [...new Set(positionals)];
+  let path: string | undefined;
+  // A machine of "boot" is saved to a file, one of "try" is kept under its name.
+  if (save && positionals.length === 2 && (await findMachine(registry, positionals[0]!)).facts.verb === 'boot') {
+    names = [positionals[0]!];
+    path = resolve(positionals[1]!);
+  }
   const stopOne = async (find: () => Promise<RunningMachineEntry>): Promise<boolean> => {
     try {
       const entry = await answering(host, registry, await find());
-      await stop(host, registry, entry, save === undefined ? { do: 'stop', timeoutMs } : { do: 'save', path: resolve(save) });
+      await stop(host, registry, entry, save ? { do: 'save', ...(path !== undefined && { path }) } : { do: 'stop', timeoutMs });
       return true;
     } catch (error) {
       if (!(error instanceof VmError) || host.signal.aborted) throw error;
@@ -37,9 +43,7 @@ export async function stopVerb(host: Host, { values, positionals }: ParsedArgume
       return false;
     }
   };
-  const finds = all
-    ? (await registry.list()).map((entry) => async () => entry)
-    : [...new Set(positionals)].map((word) => () => findMachine(registry, word));
+  const finds = all ? (await registry.list()).map((entry) => async () => entry) : names.map((word) => () => findMachine(registry, word));
   if (finds.length === 0) host.messages.line('no machine runs');
   const stopped = await Promise.all(finds.map(stopOne));
   return stopped.every(Boolean) ? EXIT_OK : EXIT_FAILURE;
@@ -72,10 +76,18 @@ async function stop(host: Host, registry: MachineRegistry, entry: RunningMachine
       listens ||= answer.listens;
       messages.transient(listens ? `${facts.name} is shutting down…` : `${facts.name} does not listen to its power button yet…`);
     }
-    if (answer.kind !== 'ended') continue;
-    if (request.do === 'save')
+    if (answer.kind !== 'ended') {
+      if (request.do === 'save') messages.transient(`${facts.name} is being saved…`);
+      continue;
+    }
+    if (request.do === 'save' && request.path !== undefined)
       messages.line(`${facts.name} is saved to ${request.path} (${formatBytes(sizeBytes)}); daybreak boot --restore goes on from there`);
-    else messages.line(told(facts.name, answer, listens, request.do === 'stop' ? request.timeoutMs : 0));
+    else if (request.do === 'save') {
+      if (!answer.kept) throw new VmError('host-io', `${facts.name} was saved, but could not be kept: its own terminal says why`);
+      messages.line(
+        `${facts.name} is saved (${formatBytes(sizeBytes)}); daybreak try ${facts.of.split('@')[0]} --keep ${facts.name} goes on where it was`,
+      );
+    } else messages.line(told(facts.name, answer, listens, request.do === 'stop' ? request.timeoutMs : 0));
     return;
   }
   signal.throwIfAborted();

@@ -12,11 +12,14 @@ import type { Tree } from '../../storage/tree.ts';
 import { removeUnfinished } from '../../storage/unfinished.ts';
 import { isRecipeName } from '../recipe/recipe.ts';
 import { parseBootedState, type BootedState } from './booted.ts';
-import { isKeptName, parseKept, type Kept } from './kept.ts';
+import { isKeptName, isStateFile, parseKept, type Kept } from './kept.ts';
 import { isDay, parseSnapshot, printSnapshot, type Snapshot } from './snapshot.ts';
 
 /** Shorter ones could be a name's mistake. */
 const DIGEST_PREFIX = /^[0-9a-f]{8,64}$/;
+
+/** Its machine's record is written within seconds. */
+const STATE_IDLE_MS = 24 * 3_600_000;
 
 export interface SnapshotName {
   readonly name: string;
@@ -125,16 +128,25 @@ export class Catalogue {
     return data && parseKept(path, new TextDecoder().decode(data));
   }
 
-  /** Keeps it, instead of the one before. What it names must be in the store. */
+  /** Keeps it, instead of the one before, whose saved state goes. What it names must be in the store, and its state at `statePath`. */
   async keep(name: string, kept: Kept): Promise<void> {
+    const before = await this.kept(name).catch(() => undefined);
     await this.#files.write(`${this.#keptDirectory}/${name}.json`, new TextEncoder().encode(`${JSON.stringify(kept, undefined, 2)}\n`));
+    if (before?.state && before.state.file !== kept.state?.file) await this.#files.remove(this.statePath(before.state.file));
+  }
+
+  /** Where a kept machine's saved state lies. */
+  statePath(file: string): string {
+    return `${this.#keptDirectory}/${file}`;
   }
 
   /** False when there was none. */
   async dropKept(name: string): Promise<boolean> {
     const path = `${this.#keptDirectory}/${name}.json`;
     if (!(await this.#files.info(path))) return false;
+    const { state } = (await this.kept(name).catch(() => undefined)) ?? {};
     await this.#files.remove(path);
+    if (state) await this.#files.remove(this.statePath(state.file));
     return true;
   }
 
@@ -200,18 +212,33 @@ export class Catalogue {
       if (booted) needed.add(booted.state);
       for (const [, node] of (await this.tree(snapshot)).entries()) if (node.type === 'file') needed.add(node.digest);
     }
+    const states = new Set<string>();
     for (const name of await this.keptNames()) {
       const kept = await this.kept(name);
       if (!kept) continue;
+      if (kept.state) states.add(kept.state.file);
       needed.add(kept.tree).add(kept.kernel.digest);
       if (kept.base !== undefined) needed.add(kept.base);
       for (const { sha256 } of kept.published?.indexes ?? []) needed.add(sha256);
       if (kept.published?.order !== undefined) needed.add(kept.published.order);
-      for (const [, node] of (await this.treeOf(name, kept.tree)).entries()) if (node.type === 'file') needed.add(node.digest);
+      for (const tree of new Set([kept.tree, kept.state?.over ?? kept.tree])) {
+        needed.add(tree);
+        for (const [, node] of (await this.treeOf(name, tree)).entries()) if (node.type === 'file') needed.add(node.digest);
+      }
     }
+    await this.#removeStates(clock, states);
     for (const directory of [...(await this.#names()).map((name) => `${this.#directory}/${name}`), this.#keptDirectory])
       await removeUnfinished(this.#files, clock, directory);
     return this.store.prune(clock, (digest) => needed.has(digest), maxBytes);
+  }
+
+  /** Of machines whose process was killed between saving and keeping. */
+  async #removeStates(clock: WallClock, known: ReadonlySet<string>): Promise<void> {
+    for (const file of await this.#files.list(this.#keptDirectory)) {
+      if (!isStateFile(file) || known.has(file)) continue;
+      const info = await this.#files.info(this.statePath(file));
+      if (info && info.mtimeMs < clock.nowMs() - STATE_IDLE_MS) await this.#files.remove(this.statePath(file));
+    }
   }
 
   async #names(): Promise<string[]> {

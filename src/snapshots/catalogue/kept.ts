@@ -16,6 +16,29 @@ export interface Kept {
   readonly kernel: { readonly digest: string; readonly version: string };
   /** Where contents are that are not on this computer; absent when all of them are. */
   readonly published?: PublishedBase;
+  /** The machine as it stood, where it was saved: it goes on from there. Where that cannot be, it boots from `tree`. */
+  readonly state?: KeptState;
+}
+
+/** A machine that was saved, and what its session must know to go on. */
+export interface KeptState {
+  /** Name of the file beside the record. */
+  readonly file: string;
+  readonly sizeBytes: number;
+  readonly memoryBytes: number;
+  /** Digest of the tree below the upper layer that is in the state. */
+  readonly over: string;
+  /** What the marks of the line that was typed at its prompt have. */
+  readonly nonce: string;
+  /** The last that its console showed. */
+  readonly tail: string;
+}
+
+const STATE_FILE = /^[0-9a-f]{16}\.state$/;
+
+/** What a state's file is called: it says not whose it is, since that is what the record is for. */
+export function isStateFile(name: string): boolean {
+  return STATE_FILE.test(name);
 }
 
 /** Contents of a published day. Indexes are kept as contents of their digests: nothing needs to be published any more but packs. */
@@ -40,7 +63,7 @@ export function parseKept(where: string, text: string): Kept {
   } catch (cause) {
     throw bad(cause);
   }
-  const { format, from, base, tree, kernel, published } = fieldsOf(value);
+  const { format, from, base, tree, kernel, published, state } = fieldsOf(value);
   if (format !== 1 && format !== 2)
     throw new VmError(
       'bad-image',
@@ -52,6 +75,8 @@ export function parseKept(where: string, text: string): Kept {
   if ((format === 2 && !isDigest(base)) || !isDigest(tree) || !isDigest(digest) || typeof version !== 'string') throw bad();
   const over = published === undefined ? undefined : publishedBase(published);
   if (published !== undefined && !over) throw bad();
+  const saved = state === undefined ? undefined : keptState(state);
+  if (state !== undefined && !saved) throw bad();
   return {
     format: 2,
     from: { name, day },
@@ -59,6 +84,7 @@ export function parseKept(where: string, text: string): Kept {
     tree,
     kernel: { digest, version },
     ...(over && { published: over }),
+    ...(saved && { state: saved }),
   };
 }
 
@@ -67,6 +93,14 @@ function publishedBase(value: unknown): PublishedBase | undefined {
   const files = parseIndexFiles(indexes);
   if (typeof place !== 'string' || place === '' || !files || (order !== undefined && !isDigest(order))) return undefined;
   return { place, indexes: files, ...(order !== undefined && { order }) };
+}
+
+function keptState(value: unknown): KeptState | undefined {
+  const { file, sizeBytes, memoryBytes, over, nonce, tail } = fieldsOf(value);
+  const isCount = (count: unknown): count is number => Number.isSafeInteger(count) && (count as number) > 0;
+  if (typeof file !== 'string' || !isStateFile(file) || !isCount(sizeBytes) || !isCount(memoryBytes)) return undefined;
+  if (!isDigest(over) || typeof nonce !== 'string' || !/^[0-9a-f]{16}$/.test(nonce) || typeof tail !== 'string') return undefined;
+  return { file, sizeBytes, memoryBytes, over, nonce, tail };
 }
 
 function isDigest(value: unknown): value is string {

@@ -24,6 +24,8 @@ export class PublishedState implements ByteSource {
   readonly #needed: ReadonlyMap<string, Uint8Array>;
   readonly #lately = new Map<string, Uint8Array>();
   readonly #take: TakePiece;
+  /** Fetches all that is not here yet. Rejects as `ContentFetcher.fetch` does. */
+  readonly complete: (onPiece: (done: number, total: number) => void, signal?: AbortSignal) => Promise<void>;
 
   private constructor(
     name: string,
@@ -31,6 +33,7 @@ export class PublishedState implements ByteSource {
     starts: readonly number[],
     needed: ReadonlyMap<string, Uint8Array>,
     take: TakePiece,
+    complete: PublishedState['complete'],
   ) {
     this.name = name;
     this.sizeBytes = starts.at(-1)!;
@@ -38,6 +41,7 @@ export class PublishedState implements ByteSource {
     this.#starts = starts;
     this.#needed = needed;
     this.#take = take;
+    this.complete = complete;
   }
 
   /** Fetches what every machine needs into `store`. Rejects with `bad-image` when the index has no such state, or as `ContentFetcher.fetch` does. */
@@ -53,13 +57,17 @@ export class PublishedState implements ByteSource {
     for (const piece of pieces) starts.push(starts.at(-1)! + piece.sizeBytes);
     if (starts.at(-1) !== sizeBytes) throw new VmError('bad-image', `${name}: it is not in the index as it should be: tell the publisher`);
     const wanted = pieces.filter((_, n) => starts[n]! < firstBytes || starts[n + 1]! > sizeBytes - tailBytes).map(({ digest }) => digest);
-    const missing: string[] = [];
-    for (const digest of wanted) if (!(await store.has(digest))) missing.push(digest);
-    let done = wanted.length - missing.length;
-    await fetcher.fetch(missing, (count) => onPiece((done += count), wanted.length), signal);
+    const bring = async (digests: readonly string[], on: typeof onPiece, stop?: AbortSignal): Promise<void> => {
+      const missing: string[] = [];
+      for (const digest of digests) if (!(await store.has(digest))) missing.push(digest);
+      let done = digests.length - missing.length;
+      await fetcher.fetch(missing, (count) => on((done += count), digests.length), stop);
+    };
+    await bring(wanted, onPiece, signal);
     const needed = new Map<string, Uint8Array>();
     for (const digest of wanted) needed.set(digest, await store.get(digest));
-    return new PublishedState(name, pieces, starts, needed, take);
+    const all = pieces.map(({ digest }) => digest);
+    return new PublishedState(name, pieces, starts, needed, take, (on, stop) => bring(all, on, stop));
   }
 
   read(offset: number, length: number): Uint8Array {

@@ -33,10 +33,10 @@ export class PromptGate {
   /** The last of what the guest has printed. */
   tail = '';
 
-  /** `stage`: what the machine does now: boots, or stands at its prompt. */
-  constructor(options: PromptGateOptions, stage: 'boot' | 'prompt') {
+  /** `stage`: what the machine does now: boots, stands at its prompt, or goes on with what our line has begun. */
+  constructor(options: PromptGateOptions, stage: 'boot' | 'prompt' | 'open') {
     this.#options = options;
-    this.#stage = stage === 'boot' ? 'boot' : 'typing';
+    this.#stage = stage === 'prompt' ? 'typing' : stage;
   }
 
   take(data: Uint8Array): void {

@@ -18,6 +18,9 @@ export const NEW_NETWORK_ADDRESS =
 /** For bash, which runs no program for it. A system that has none yet makes its own. */
 const NEW_MACHINE_ID = '[ -s /etc/machine-id ] && read -r x </proc/sys/kernel/random/uuid && echo "${x//-/}" >/etc/machine-id';
 
+/** By the real-time clock, which shows the host's time. */
+const SET_CLOCK = 'date -us @$(</sys/class/rtc/rtc0/since_epoch) >/dev/null 2>&1';
+
 /** Lines that may still be in the way of the one that powers off. */
 const LINES_MAX = 99_999;
 
@@ -27,9 +30,9 @@ const LINES_MAX = 99_999;
  * `powerOffLine`: whether what it has written is wanted need not be known before.
  */
 export function promptLine({ nonce, command, term, plain, resumed }: PromptLine): string {
-  const set = ['date -us @$(</sys/class/rtc/rtc0/since_epoch) >/dev/null 2>&1'];
+  const set = [SET_CLOCK];
   if (resumed) set.push(NEW_MACHINE_ID, NEW_NETWORK_ADDRESS, 'unset x d');
-  if (term !== undefined && /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/.test(term)) set.push(`export TERM=${term}`);
+  set.push(...terminalType(term));
   if (plain) set.push('stty -echo -opost');
   const begin = `printf '\\035${nonce}'`;
   const end = `printf '\\036${nonce} %d\\n'`;
@@ -39,6 +42,18 @@ export function promptLine({ nonce, command, term, plain, resumed }: PromptLine)
   // A shell of its own: the key that ends the command must not end what comes behind it.
   const script = `trap : INT QUIT; ${begin}; "$@"; ${end} "$?"; ${wait}`.replaceAll("'", '"');
   return ` ${set.join('; ')}; bash -c '${script}' daybreak ${command.map(quoted).join(' ')}\n`;
+}
+
+/**
+ * What is typed at the prompt of a shell that `promptLine` has begun and that was saved there: its clock has stood still, and its terminal may be
+ * another. The shell is still to tell how it ends.
+ */
+export function againLine({ nonce, term }: Pick<PromptLine, 'nonce' | 'term'>): string {
+  return ` ${[SET_CLOCK, ...terminalType(term), `printf '\\035${nonce}'`].join('; ')}\n`;
+}
+
+function terminalType(term: string | undefined): string[] {
+  return term !== undefined && /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/.test(term) ? [`export TERM=${term}`] : [];
 }
 
 /** Typed when that has ended: shuts the guest down, so that all that was written is written out. */
