@@ -1,6 +1,5 @@
 /** A bare vCPU on KVM with a little memory, for guests of a few bytes; and why there is none. */
 import { VmError } from '../../src/base/errors.ts';
-import { PAGE_TABLES } from '../../src/firmware/low-memory.ts';
 import { bareHost } from '../../src/machine/bare-host.ts';
 import { Bus } from '../../src/machine/bus.ts';
 import { Memory } from '../../src/machine/memory.ts';
@@ -12,10 +11,6 @@ import type { KvmVCpu } from '../../src/node/kvm/vcpu.ts';
 import { StartedGuest } from './start.ts';
 
 const MIB = 1 << 20;
-const USER_PAGE = 4;
-const CODE_OR_DATA = 0x10;
-const DPL3 = 0x60;
-const IOPL3 = 0x3000n;
 
 export interface Kvm {
   readonly native: Native;
@@ -52,21 +47,6 @@ export class Guest extends StartedGuest {
 
   protected get started(): KvmVCpu {
     return this.vcpu;
-  }
-
-  /** User mode of 64-bit mode, over the same addresses; it may use ports. */
-  startUser(code: ArrayLike<number>): void {
-    this.startLong(code);
-    // Every entry of the tables gets the bit that lets users in.
-    for (let at = PAGE_TABLES; at < PAGE_TABLES + 6 * 4096; at += 8) {
-      const entry = this.memory.read32(at);
-      if (entry !== 0) this.memory.write32(at, entry | USER_PAGE);
-    }
-    const { segments, rflags } = this.vcpu.registers();
-    for (const segment of Object.values(segments)) if (segment.attributes & CODE_OR_DATA) segment.attributes |= DPL3;
-    segments.cs.selector |= 3;
-    segments.ss.selector |= 3;
-    this.vcpu.setRegisters({ segments, rflags: rflags | IOPL3 });
   }
 
   /** Raises the interrupt input with this vector behind it. */

@@ -1,5 +1,6 @@
 /** How guests of a few bytes start. */
 import { long64 } from '../../src/firmware/entry-state.ts';
+import { PAGE_TABLES } from '../../src/firmware/low-memory.ts';
 import type { Memory } from '../../src/machine/memory.ts';
 import type { VCpu } from '../../src/machine/vcpu.ts';
 
@@ -7,6 +8,10 @@ import type { VCpu } from '../../src/machine/vcpu.ts';
 export const CODE = 0x10_0000;
 const REAL_CODE = 0x1000;
 const STACK = 0x20_0000;
+const USER_PAGE = 4;
+const CODE_OR_DATA = 0x10;
+const DPL3 = 0x60;
+const IOPL3 = 0x3000n;
 
 export abstract class StartedGuest {
   abstract readonly memory: Memory;
@@ -31,5 +36,20 @@ export abstract class StartedGuest {
     for (const { gpa, data } of loads) this.place(gpa, data);
     this.place(CODE, code);
     this.started.setRegisters(registers);
+  }
+
+  /** User mode of 64-bit mode, over the same addresses; it may use ports. */
+  startUser(code: ArrayLike<number>): void {
+    this.startLong(code);
+    // Every entry of the tables gets the bit that lets users in.
+    for (let at = PAGE_TABLES; at < PAGE_TABLES + 6 * 4096; at += 8) {
+      const entry = this.memory.read32(at);
+      if (entry !== 0) this.memory.write32(at, entry | USER_PAGE);
+    }
+    const { segments, rflags } = this.started.registers();
+    for (const segment of Object.values(segments)) if (segment.attributes & CODE_OR_DATA) segment.attributes |= DPL3;
+    segments.cs.selector |= 3;
+    segments.ss.selector |= 3;
+    this.started.setRegisters({ segments, rflags: rflags | IOPL3 });
   }
 }

@@ -65,7 +65,7 @@ export class ExitBursts implements Disposable {
 
   /**
    * Runs the vCPU on this thread, which must be out.
-   * @param untilMs as `performance.now` counts
+   * @param untilMs as `performance.now` counts; looked at when the timer looks after it
    * @param bell what `BELL` was when nobody else was out; with another, somebody is
    * @returns what the machine is to be told; undefined: somebody is out, or the burst is over
    */
@@ -94,9 +94,10 @@ export class ExitBursts implements Disposable {
           }
           if (called || exits === 0) break;
           exits = 0;
+          if (performance.now() >= untilMs) return BUDGET;
         } else if (exit) return exit;
         else exits++;
-        if (stopAsked() || performance.now() >= untilMs) return BUDGET;
+        if (stopAsked()) return BUDGET;
       }
       return undefined;
     } finally {

@@ -20,7 +20,7 @@ export function servePort(data: DataView, pio: Bus): void {
   const width = data.getUint8(RUN.ioSize) as Width;
   const port = data.getUint16(RUN.ioPort, true);
   const count = data.getUint32(RUN.ioCount, true);
-  const start = Number(data.getBigUint64(RUN.ioDataOffset, true));
+  const start = data.getUint32(RUN.ioDataOffset, true);
   const write = data.getUint8(RUN.ioDirection) !== 0;
   for (let at = start; at < start + count * width; at += width) {
     if (write) pio.write(port, width, load(data, at, width));
