@@ -13,21 +13,19 @@ import type { Random } from '../platform/random.ts';
 import type { TerminalSize } from '../platform/terminal.ts';
 import { interpreter, jit } from '../x86/accelerator.ts';
 import type { CompilerObserver } from '../x86/compiler/observer.ts';
+import type { EngineModules } from '../x86/engine.ts';
 import { createPc, type Pc, type PcOptions, type RestoreOptions } from './pc.ts';
 
 /** What a host gives to a machine. */
-export interface ConsolePcHost {
+interface HostParts {
   readonly pace: Pace;
   readonly random: Random;
   /** Milliseconds since 1970, now. */
   readonly epochMs: number;
-  /** The compiled runtime of the processor (src/x86/runtime). */
-  readonly runtime: WebAssembly.Module;
-  /** The interpreter's module, made beforehand; absent: it is made now. */
-  readonly handlers?: WebAssembly.Module;
-  /** The host's own way to run guest code, in place of ours. */
-  readonly accelerator?: Accelerator;
 }
+
+/** With what our own processor is made of, or the host's own way to run guest code. */
+export type ConsolePcHost = HostParts & ((EngineModules & { readonly accelerator?: undefined }) | { readonly accelerator: Accelerator });
 
 export interface ConsolePcOptions {
   /** bzImage, ELF with PVH note or multiboot kernel. A restored machine needs it only to start again after a reset. */
@@ -169,7 +167,7 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
 
 function acceleratorFor(
   { accelerator = 'auto', cpu, compilerObserver: observer }: ConsolePcOptions,
-  { runtime, handlers }: ConsolePcHost,
+  { runtime, handlers }: EngineModules,
 ): Accelerator {
   const make = Object.hasOwn(ACCELERATORS, accelerator) ? ACCELERATORS[accelerator] : undefined;
   if (!make) throw new VmError('unsupported', `--accel ${accelerator}: not known here (known: jit, interpreter)`);

@@ -3,7 +3,7 @@
  * boards, devices or accelerators.
  */
 import { setFlagsFromString } from 'node:v8';
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { startConsolePc, type ConsolePcOptions, type RunningMachine as ConsoleMachine } from '../boards/console-pc.ts';
 import { readSavedPc } from '../boards/pc-state.ts';
 import type { RestoreOptions } from '../boards/pc.ts';
@@ -20,7 +20,8 @@ import { NodePace } from '../node/pace.ts';
 import { RawDisk } from '../node/raw-disk.ts';
 import { nodeStateCodec } from '../node/state-codec.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
-import { interpreter } from '../x86/accelerator.ts';
+import { completer } from '../x86/accelerator.ts';
+import type { EngineModules } from '../x86/engine.ts';
 
 export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'restore' | 'memoryBytes'> {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[];
@@ -63,15 +64,19 @@ export type StartMachine = (options: MachineOptions) => Promise<RunningMachine>;
 const VERIFIED_FIRST_BYTES = 1 << 27;
 
 /** A module that the build has put beside this one. */
-async function compiled(name: string): Promise<WebAssembly.Module> {
-  return new WebAssembly.Module(await readFile(new URL(name, import.meta.url)));
+function compiled(name: string): WebAssembly.Module {
+  return new WebAssembly.Module(readFileSync(new URL(name, import.meta.url)));
+}
+
+/** What our own processor is made of. Under KVM it is seldom needed, and takes some megabytes. */
+function engine(): EngineModules {
+  const modules = { runtime: compiled('runtime.wasm'), handlers: compiled('handlers.wasm') };
+  // From here on modules are of guest code: much of it is over before V8's optimiser would have paid for itself.
+  setFlagsFromString(`--wasm-tiering-budget=${REGION_BUDGET}`);
+  return modules;
 }
 
 export const startMachine: StartMachine = async (options) => {
-  const runtime = await compiled('runtime.wasm');
-  const handlers = await compiled('handlers.wasm');
-  // From here on modules are of guest code: much of it is over before V8's optimiser would have paid for itself.
-  setFlagsFromString(`--wasm-tiering-budget=${REGION_BUDGET}`);
   const disks: RawDisk[] = [];
   const { accelerator: name, restore } = options;
   const file = typeof restore?.source === 'string' ? new FileSource(restore.source) : undefined;
@@ -86,7 +91,7 @@ export const startMachine: StartMachine = async (options) => {
     const saved = source && readSavedPc(source, await nodeStateCodec());
     if (file && file.sizeBytes <= VERIFIED_FIRST_BYTES) saved!.opened.verify();
     const cpu = options.cpu ?? saved?.cpu;
-    const kvmOptions = { completer: interpreter(runtime), program: VCPU_THREAD, cpu, log: options.log };
+    const kvmOptions = { completer: completer(engine), program: VCPU_THREAD, cpu, log: options.log };
     kvm = name === 'kvm' || name === 'auto' ? await openKvm(name, kvmOptions) : undefined;
     for (const { path, readOnly } of options.disks ?? []) disks.push(await RawDisk.open(path, readOnly));
     const fileSystems: SharedFileSystem[] = [...(options.fileSystems ?? [])];
@@ -98,9 +103,7 @@ export const startMachine: StartMachine = async (options) => {
       pace: new NodePace(),
       random: new NodeRandom(),
       epochMs: Date.now(),
-      runtime,
-      handlers,
-      ...(kvm && { accelerator: kvm }),
+      ...(kvm ? { accelerator: kvm } : engine()),
     };
     const { restore: _, memoryBytes = saved?.memoryBytes ?? 0, ...rest } = options;
     const machine = await startConsolePc(host, {

@@ -184,6 +184,9 @@ export interface CpuIdentity {
 /** A vCPU's way to the rest of the machine, without the interrupt controllers. */
 export type ChiplessHost = Omit<VCpuHost, 'acknowledge' | 'cr8' | 'tscMoved' | 'readMsr' | 'writeMsr'>;
 
+/** Executes for another accelerator what that cannot, over the same memory. */
+export type Completer = Pick<Accelerator, 'reservedBytes' | 'createVCpu'>;
+
 /** Makes vCPUs over a memory. */
 export interface Accelerator {
   readonly name: 'interpreter' | 'jit' | 'kvm';

@@ -1,6 +1,6 @@
 /** The accelerators that are made of our own processor: the interpreter, and the compiler on top of it. */
 import { checkOffer, cpuModel, type CpuModel, FEATURES, identityOf, modelOf, TSC_KHZ } from '../machine/cpu-model.ts';
-import type { Accelerator, CpuIdentity, VCpuHost } from '../machine/vcpu.ts';
+import type { Accelerator, Completer, CpuIdentity, VCpuHost } from '../machine/vcpu.ts';
 import type { CompilerOptions } from './compiler/compiler.ts';
 import type { CompilerObserver } from './compiler/observer.ts';
 import { Cpu } from './cpu.ts';
@@ -62,6 +62,17 @@ export function interpreter(
   { handlers }: InterpreterOptions = {},
 ): Accelerator {
   return accelerator('interpreter', { runtime, handlers }, model);
+}
+
+/** An interpreter for instructions that another accelerator cannot execute: it may never be needed, and is compiled when it is. */
+export function completer(modules: () => EngineModules): Completer {
+  return {
+    reservedBytes: L.RAM,
+    createVCpu(host) {
+      const { runtime, handlers } = modules();
+      return interpreter(runtime, 'max', { handlers }).createVCpu(host);
+    },
+  };
 }
 
 /** As the interpreter, but hot code is compiled to WebAssembly while it runs. */

@@ -3,7 +3,7 @@ import type { Disposable } from '../../base/disposable.ts';
 import { VmError } from '../../base/errors.ts';
 import { withoutChips } from '../../machine/bare-host.ts';
 import type { CpuModel } from '../../machine/cpu-model.ts';
-import type { Accelerator, ChiplessHost, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
+import type { Accelerator, ChiplessHost, Completer, CpuIdentity, VCpu, VCpuHost } from '../../machine/vcpu.ts';
 import { KVM_CAP_MAX_VCPUS } from './abi.ts';
 import { KernelChips, missingForChips } from './chips.ts';
 import { DoorbellWatch } from './doorbells.ts';
@@ -30,7 +30,7 @@ export interface KernelMachine {
 
 export interface KvmOptions {
   /** Executes what this host's KVM says it cannot. */
-  readonly completer?: Accelerator;
+  readonly completer?: Completer;
   /** For machines with interrupt controllers of the host's kernel. Absent, or without KVM's having some: they have ours. */
   readonly program?: ThreadProgram;
   /** See `KvmCpuWishes`; by default as much as can move. */
@@ -45,7 +45,7 @@ export class KvmAccelerator implements Accelerator, Disposable {
   readonly native: Native;
   readonly #system: KvmSystem;
   readonly #model: CpuModel | undefined;
-  readonly #completer: Accelerator | undefined;
+  readonly #completer: Completer | undefined;
   readonly #parts: Disposable[] = [];
 
   /** Throws VmError `unsupported` where there is no KVM that could be used, or it does not offer the processor that is wanted. */

@@ -1,7 +1,7 @@
 /** KVM for a machine: what `--accel kvm` and `--accel auto` get. */
 import { VmError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
-import type { Accelerator, CpuIdentity } from '../../machine/vcpu.ts';
+import type { Completer, CpuIdentity } from '../../machine/vcpu.ts';
 import { KvmAccelerator } from './accelerator.ts';
 import { diagnoseKvm } from './diagnose.ts';
 import type { ThreadProgram } from './threaded-vcpu.ts';
@@ -9,7 +9,7 @@ import { koffiNative } from './koffi.ts';
 
 export interface OpenOptions {
   /** Executes what this host's KVM cannot. */
-  readonly completer: Accelerator;
+  readonly completer: Completer;
   /** Of a vCPU's thread. */
   readonly program: ThreadProgram;
   /** A model by name, or what a saved machine has seen; absent: as much as can move between accelerators. */
