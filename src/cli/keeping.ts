@@ -75,22 +75,15 @@ async function adopt({ store }: Catalogue, { cache }: FetchedContents, digests: 
 /** The next start boots: what that asks for is brought now, while somebody publishes it. Never rejects but for a bug. */
 async function bringBoot(host: Host, catalogue: Catalogue, kept: Kept, tree: Tree, fetched: FetchedContents): Promise<void> {
   const { files, messages, signal, cacheDirectory } = host;
-  const { source, here, fetcher, order } = fetched;
+  const { source, here, store, order } = fetched;
   const sizes = filesOf(tree);
   const { name, day } = kept.from;
   const pull = `daybreak pull ${name}@${day} --from ${kept.published!.place}`;
   try {
     await keepIndexes(source, kept.published!.indexes, files, indexDirectory(cacheDirectory), catalogue.store);
     const wanted = kept.state ? [] : [kept.kernel.digest, ...order.filter((digest) => sizes.has(digest))];
-    const missing: string[] = [];
-    for (const digest of new Set(wanted)) if (!(await here.has(digest))) missing.push(digest);
-    let done = 0;
     const step = 'for the next start';
-    await fetcher.fetch(
-      missing,
-      (count) => messages.progress({ step, done: (done += count), total: missing.length, unit: 'items' }),
-      signal,
-    );
+    await store.fetchAll([...new Set(wanted)], (done, total) => messages.progress({ step, done, total, unit: 'items' }), signal);
     await adopt(catalogue, fetched, wanted);
   } catch (error) {
     if (!(error instanceof VmError)) throw error;

@@ -84,6 +84,14 @@ class ExplainingStore extends OnDemandStore {
       throw this.#explain(error);
     }
   }
+
+  override async fetchAll(...wanted: Parameters<OnDemandStore['fetchAll']>): Promise<void> {
+    try {
+      await super.fetchAll(...wanted);
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
 }
 
 /** Fetches contents before they are asked for. What goes wrong, the request that needs it tells. */

@@ -1,5 +1,5 @@
 /** Machines of a published snapshot that are kept: what they wrote is here, the rest comes from where it is published. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -9,6 +9,7 @@ import { readFile, writeFile } from '../snapshots/testing/fake-build-machine.ts'
 import { noise } from '../snapshots/testing/noise.ts';
 import { TestPublisher } from '../snapshots/testing/published.ts';
 import { serveDirectory, type WebServer } from '../snapshots/testing/web-server.ts';
+import { readTar } from '../storage/tar.ts';
 import type { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import { main } from './main.ts';
 import { testHost, type FakeMachine } from './testing/fakes.ts';
@@ -139,6 +140,35 @@ describe('a machine of a published snapshot that is kept', () => {
     expect((await tried(guest, 'debian', ...from)).status).toBe(4);
     expect(said).toContain('work is kept when it ends');
     expect(await read('mine')).toBe('written');
+  });
+
+  test('is exported with what it wrote, and what was never fetched is fetched for it', async () => {
+    await tried(writes, 'debian', ...from, '--keep', 'work');
+    const path = join(directory, 'work.tar');
+    const names = () => [...readTar('tar', readFileSync(path))].map((entry) => entry.path);
+    web.misbehave = (_path, _request, response) => !!response.writeHead(500).end();
+    const failed = await run('export', 'work', path);
+    expect([failed.status, existsSync(path)], failed.errors).toEqual([1, false]);
+    expect(failed.errors).toMatch(/work needs something of debian@2026-11-01 that was never fetched: .* status 500/);
+    web.misbehave = () => false;
+    const done = await run('export', 'work', path, '--json');
+    expect(JSON.parse(done.output)).toMatchObject({ name: 'work', day: '2026-11-01', kept: true, of: 'debian@2026-11-01', format: 'tar' });
+    expect(done.errors).toContain(`${path}: work, of debian@2026-11-01, `);
+    expect(names()).toEqual(expect.arrayContaining(['asked', 'large', 'mine', 'never']));
+  });
+
+  test('is told from a snapshot of its name', async () => {
+    await tried(writes, 'debian', ...from, '--keep', 'debian');
+    await run('pull', 'debian', ...from);
+    const both = await run('export', 'debian', join(directory, 'a.tar'));
+    expect(both.errors).toMatch(
+      /debian is a snapshot, and a machine that is kept: this exports the snapshot, --kept the machine\n.*a\.tar: debian@2026-11-01/,
+    );
+    expect((await run('export', 'debian', join(directory, 'b.tar'), '--kept')).errors).toContain('b.tar: debian, of debian@2026-11-01');
+    expect(await run('export', 'debain', join(directory, 'c.tar'), '--kept')).toMatchObject({
+      status: 1,
+      errors: expect.stringContaining('there is no kept machine "debain" (did you mean debian?)'),
+    });
   });
 
   test('is refused where the name is of another machine', async () => {

@@ -1,6 +1,7 @@
 /** The machines that are kept on this computer, and how much they have written. */
 import { VmError } from '../../base/errors.ts';
 import type { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
+import { nearest } from '../nearest.ts';
 import type { Tree } from '../../storage/tree.ts';
 
 export interface KeptMachine {
@@ -39,6 +40,14 @@ export async function keptMachines(catalogue: Catalogue, onBad: (error: VmError)
     }
   }
   return found;
+}
+
+/** There is none of that name; tells which there are. */
+export async function noKept(catalogue: Catalogue, name: string): Promise<VmError> {
+  const names = await catalogue.keptNames();
+  const meant = nearest(name, names);
+  const what = names.length === 0 ? 'there are none' : meant === undefined ? `there is ${names.join(', ')}` : `did you mean ${meant}?`;
+  return new VmError('not-found', `there is no kept machine ${JSON.stringify(name)} (${what})`);
 }
 
 /** Sizes by digest: equal files are there once. */

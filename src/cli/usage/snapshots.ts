@@ -61,11 +61,11 @@ then sizes. A name alone is its newest day; debian@-1 is the one before.`,
 };
 
 export const EXPORT: Usage = {
-  summary: [['export NAME F', 'write a snapshot to a file: a disk that boots by itself, or an archive']],
+  summary: [['export NAME F', 'write a snapshot or a kept machine to a file: a disk that boots by itself, or an archive']],
   synopsis: ['NAME[@DAY] FILE [options]'],
-  about: `Writes a snapshot of this computer to FILE: as a disk that boots by itself, by BIOS or UEFI, in QEMU, libvirt and others (.qcow2,
-.raw, .img), or as an archive of its files (.tar, .tar.zst). It needs no other program and no rights. FILE appears when it
-is whole.`,
+  about: `Writes a snapshot of this computer, or what a machine that is kept has left, to FILE: as a disk that boots by itself, by BIOS or
+UEFI, in QEMU, libvirt and others (.qcow2, .raw, .img), or as an archive of its files (.tar, .tar.zst). It needs no other program
+and no rights. FILE appears when it is whole.`,
   operands: ['local snapshot', 'file'],
   options: {
     format: {
@@ -73,6 +73,7 @@ is whole.`,
       words: ['qcow2', 'raw', 'tar', 'tar.zst'],
       about: 'qcow2, raw, tar or tar.zst (default: as the name of FILE ends)',
     },
+    kept: { about: 'NAME is a machine that is kept, though there is a snapshot of that name' },
     size: {
       value: 'SIZE',
       words: 'anything',

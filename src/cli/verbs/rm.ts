@@ -5,8 +5,8 @@ import { isKeptName } from '../../snapshots/catalogue/kept.ts';
 import type { ParsedArguments } from '../arguments.ts';
 import { EXIT_FAILURE, EXIT_OK } from '../exit-codes.ts';
 import type { Host } from '../host.ts';
+import { noKept } from '../machines/kept-machines.ts';
 import { MachineRegistry } from '../machines/registry.ts';
-import { nearest } from '../nearest.ts';
 
 export async function rmVerb(host: Host, { positionals }: ParsedArguments): Promise<number> {
   if (positionals.length === 0) throw new VmError('usage', 'rm: expected names of kept machines (daybreak ps --all tells which there are)');
@@ -40,8 +40,5 @@ async function remove(catalogue: Catalogue, registry: MachineRegistry, name: str
         : `${name} runs, and nothing of it is kept: daybreak stop ${name} ends it`,
     );
   if (isKeptName(name) && (await catalogue.dropKept(name))) return;
-  const names = await catalogue.keptNames();
-  const meant = nearest(name, names);
-  const what = names.length === 0 ? 'there are none' : meant === undefined ? `there is ${names.join(', ')}` : `did you mean ${meant}?`;
-  throw new VmError('not-found', `there is no kept machine ${JSON.stringify(name)} (${what})`);
+  throw await noKept(catalogue, name);
 }

@@ -5,10 +5,10 @@ import type { WallClock } from '../../platform/clock.ts';
 import type { Files, Hole } from '../../platform/files.ts';
 import type { Zstd } from '../../platform/zstd.ts';
 import { qcow2Disk, rawDisk } from '../../storage/disk-writer.ts';
+import type { ChunkStore } from '../../storage/chunk-store.ts';
+import { decodeTree } from '../../storage/tree-text.ts';
 import { writeTar } from '../../storage/tar-writer.ts';
 import { removeUnfinished } from '../../storage/unfinished.ts';
-import type { Catalogue } from '../catalogue/catalogue.ts';
-import type { Snapshot } from '../catalogue/snapshot.ts';
 import type { Progress } from '../progress.ts';
 import { bootableDisk, type BootableDisk, type BootableDiskOptions } from './bootable-disk.ts';
 
@@ -41,18 +41,28 @@ export function formatOf(path: string): ExportFormat | undefined {
   return Object.entries(endings).find(([ending]) => name.endsWith(ending))?.[1];
 }
 
+/** What is exported: a snapshot, or what a machine that is kept has left. */
+export interface ExportedSystem {
+  /** What it is called, and the day that it is of: the disk is labelled by these. */
+  readonly name: string;
+  readonly day: string;
+  /** Digest of its tree, whose text is in `store`, as its contents are. */
+  readonly tree: string;
+  readonly kernel: { readonly digest: string; readonly version: string };
+  readonly store: ChunkStore;
+}
+
 /** The file gets its name when it is whole: what was there before stays until then. Rejects with a VmError. */
-export async function exportSnapshot(
+export async function exportSystem(
   host: ExportHost,
-  catalogue: Catalogue,
-  snapshot: Snapshot,
+  system: ExportedSystem,
   path: string,
   format: ExportFormat,
   options: BootableDiskOptions,
 ): Promise<ExportResult> {
   await removeLeftBehind(host, path);
-  const { store } = catalogue;
-  const tree = await catalogue.tree(snapshot);
+  const { name, day, store } = system;
+  const tree = decodeTree(`${name}@${day}`, new TextDecoder().decode(await store.get(system.tree)), system.tree);
   let written = 0;
   const watched = async function* (parts: AsyncIterable<Uint8Array | Hole>, total: number | undefined) {
     for await (const part of parts) {
@@ -69,11 +79,12 @@ export async function exportSnapshot(
     await host.files.write(path, watched(format === 'tar' ? tar : frames(tar, host.zstd), undefined));
     return { writtenBytes: written, disk: undefined };
   }
-  const kernel = await store.get(snapshot.kernel.digest);
-  const { name, day } = snapshot;
+  const kernel = await store.get(system.kernel.digest);
   const label = `${name.replace(/[^a-z0-9]+/g, '-').slice(0, 5)}-${day}`;
-  const system = { tree, digest: snapshot.tree, store, kernel, kernelVersion: snapshot.kernel.version, label };
-  const { extents, ...disk } = await bootableDisk(system, options);
+  const { extents, ...disk } = await bootableDisk(
+    { tree, digest: system.tree, store, kernel, kernelVersion: system.kernel.version, label },
+    options,
+  );
   const total = extents.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const content = format === 'qcow2' ? qcow2Disk(disk.sizeBytes, extents) : rawDisk(disk.sizeBytes, extents);
   await host.files.write(path, watched(content, total));

@@ -66,6 +66,14 @@ export class OnDemandStore implements ChunkStore {
     return this.#here.put(data);
   }
 
+  /** Fetches those of these that are not here. Rejects as `ContentFetcher.fetch` does. */
+  async fetchAll(digests: readonly string[], onContent: (done: number, total: number) => void, signal?: AbortSignal): Promise<void> {
+    const missing: string[] = [];
+    for (const digest of digests) if (!(await this.#here.has(digest))) missing.push(digest);
+    let done = 0;
+    await this.#fetcher.fetch(missing, (count) => onContent((done += count), missing.length), signal);
+  }
+
   /** Fetches these in order, until it is told to stop. What the guest asks for meanwhile goes first. */
   async fetchAhead(digests: readonly string[], signal: AbortSignal): Promise<void> {
     for (let at = 0; at < digests.length && !signal.aborted; at += AHEAD) {
