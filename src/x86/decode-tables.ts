@@ -23,15 +23,13 @@ function rank({ exact, prefix, digit, w, form, plusRegister }: Encoding): number
 
 /** Bytes of an encoding's immediates with an operand size. */
 function immediateBytes({ operands }: Encoding, operandSize: number): number {
-  return operands.reduce((sum, { letter, size }) => {
-    if (letter === 'A') return sum + (operandSize === 16 ? 4 : 6);
-    if (letter === 'L') return sum + 1;
-    if (letter !== 'I') return sum;
-    if (size === 'b') return sum + 1;
-    if (size === 'w') return sum + 2;
-    if (size === 'v') return sum + operandSize / 8;
-    return sum + (operandSize === 16 ? 2 : 4);
-  }, 0);
+  let sum = 0;
+  for (const { letter, size } of operands) {
+    if (letter === 'A') sum += operandSize === 16 ? 4 : 6;
+    else if (letter === 'L' || (letter === 'I' && size === 'b')) sum++;
+    else if (letter === 'I') sum += size === 'w' ? 2 : size === 'v' ? operandSize / 8 : operandSize === 16 ? 2 : 4;
+  }
+  return sum;
 }
 
 /** What becomes of the immediate: EXTEND_*. */
@@ -62,59 +60,66 @@ const OF_BYTES: Readonly<Record<string, number>> = { G: L.REG_BYTE, E: L.RM_BYTE
 
 /** The one operand of an encoding that a table has, as the table says. */
 function placed(operands: readonly Operand[], table: Readonly<Record<string, number>>): number {
-  const found = operands.filter(({ letter }) => letter in table);
-  assert(found.length < 2, 'one operand for each field of ModRM and VEX');
-  const [operand] = found;
-  if (!operand) return 0;
-  return (operand.size === 'b' && OF_BYTES[operand.letter]) || table[operand.letter]!;
+  let found: Operand | undefined;
+  for (const operand of operands) {
+    if (table[operand.letter] === undefined) continue;
+    assert(!found, 'one operand for each field of ModRM and VEX');
+    found = operand;
+  }
+  if (!found) return 0;
+  return (found.size === 'b' && OF_BYTES[found.letter]) || table[found.letter]!;
 }
 
 function flagsOf(encoding: Encoding): number {
   const { row, operands } = encoding;
-  const relative = operands.some(({ letter }) => letter === 'J');
-  const all: [boolean | undefined, number][] = [
-    [encoding.modrm, L.CAN_MODRM],
-    [encoding.plusRegister, L.CAN_PLUS],
-    [mayAddressMemory(encoding), L.CAN_MEMORY],
-    [encoding.exact !== undefined, L.CAN_EXACT],
-    [row.registerForm, L.CAN_REGISTERS],
-    [row.stack64, L.CAN_STACK64],
-    [row.modal && (row.ends || relative), L.CAN_SHORT64],
-    [encoding.prefix === 0x66 && encoding.map !== 0, L.CAN_WIDE66],
-    [encoding.sized, L.CAN_SIZED],
-    [row.string, L.CAN_STRING],
-    [row.modal, L.CAN_MODAL],
-    [row.vsib, L.CAN_VSIB],
-    [row.addressed, L.CAN_ADDRESSED],
-    [row.ends, L.CAN_END],
-    [row.lock && 'EM'.includes(operands[0]!.letter), L.CAN_LOCK],
-    [operands.some(({ letter }) => letter === 'O'), L.CAN_ABSOLUTE],
-    [encoding.map === 0 && (encoding.opcode & 0xf8) === 0xd8, L.CAN_X87],
-  ];
-  return all.reduce((flags, [holds, flag]) => (holds ? flags | flag : flags), 0);
+  let [relative, absolute] = [false, false];
+  for (const { letter } of operands) {
+    relative ||= letter === 'J';
+    absolute ||= letter === 'O';
+  }
+  return (
+    (encoding.modrm ? L.CAN_MODRM : 0) |
+    (encoding.plusRegister ? L.CAN_PLUS : 0) |
+    (mayAddressMemory(encoding) ? L.CAN_MEMORY : 0) |
+    (encoding.exact !== undefined ? L.CAN_EXACT : 0) |
+    (row.registerForm ? L.CAN_REGISTERS : 0) |
+    (row.stack64 ? L.CAN_STACK64 : 0) |
+    (row.modal && (row.ends || relative) ? L.CAN_SHORT64 : 0) |
+    (encoding.prefix === 0x66 && encoding.map !== 0 ? L.CAN_WIDE66 : 0) |
+    (encoding.sized ? L.CAN_SIZED : 0) |
+    (row.string ? L.CAN_STRING : 0) |
+    (row.modal ? L.CAN_MODAL : 0) |
+    (row.vsib ? L.CAN_VSIB : 0) |
+    (row.addressed ? L.CAN_ADDRESSED : 0) |
+    (row.ends ? L.CAN_END : 0) |
+    (row.lock && 'EM'.includes(operands[0]!.letter) ? L.CAN_LOCK : 0) |
+    (absolute ? L.CAN_ABSOLUTE : 0) |
+    (encoding.map === 0 && (encoding.opcode & 0xf8) === 0xd8 ? L.CAN_X87 : 0)
+  );
 }
 
-function writeCandidate(state: State, at: number, encoding: Encoding, handlers: number): void {
+/** Some three thousand at every start of a machine, by code that V8 has not optimised yet: no lists and no closures for each. */
+function writeCandidate(state: State, bytes: Uint8Array, at: number, encoding: Encoding, handlers: number): void {
   const { row, operands, exact, digit, form, vectorBits } = encoding;
   assert(form !== 'mem' || (exact === undefined && !row.registerForm), `${encoding.text}: memory, and registers always`);
-  const jump = operands.find(({ letter }) => letter === 'J');
-  const bytes: [number, number][] = [
-    [L.C_MODES, (row.only64 ? 0 : 1) | (row.no64 ? 0 : 2)],
-    [L.C_PREFIX, encoding.prefix],
-    [L.C_MODRM_MASK, exact !== undefined ? 0xff : digit !== undefined ? 0x38 : 0],
-    [L.C_MODRM, exact ?? (digit ?? 0) << 3],
-    [L.C_FORM, form === 'any' || row.registerForm ? 0 : form === 'mem' ? 1 : 2],
-    [L.C_W, encoding.w ?? 2],
-    [L.C_VECTOR, vectorBits / 128],
-    [L.C_RELATIVE, jump ? (jump.size === 'b' ? 1 : 2) : 0],
-    ...[16, 32, 64].map((size, n): [number, number] => [L.C_IMMEDIATE + n, immediateBytes(encoding, size)]),
-    [L.C_EXTEND, extension(encoding)],
-    [L.C_REG, placed(operands, REG)],
-    [L.C_RM, placed(operands, RM)],
-    [L.C_THIRD, placed(operands, THIRD)],
-    [L.C_CONDITION, row.conditional ? relationOf(encoding.opcode & 15) : 0],
-  ];
-  for (const [offset, value] of bytes) state.setU8(at + offset, value);
+  let relative = 0;
+  for (const { letter, size } of operands) if (letter === 'J') relative = size === 'b' ? 1 : 2;
+  bytes[at + L.C_MODES] = (row.only64 ? 0 : 1) | (row.no64 ? 0 : 2);
+  bytes[at + L.C_PREFIX] = encoding.prefix;
+  bytes[at + L.C_MODRM_MASK] = exact !== undefined ? 0xff : digit !== undefined ? 0x38 : 0;
+  bytes[at + L.C_MODRM] = exact ?? (digit ?? 0) << 3;
+  bytes[at + L.C_FORM] = form === 'any' || row.registerForm ? 0 : form === 'mem' ? 1 : 2;
+  bytes[at + L.C_W] = encoding.w ?? 2;
+  bytes[at + L.C_VECTOR] = vectorBits / 128;
+  bytes[at + L.C_RELATIVE] = relative;
+  bytes[at + L.C_IMMEDIATE] = immediateBytes(encoding, 16);
+  bytes[at + L.C_IMMEDIATE + 1] = immediateBytes(encoding, 32);
+  bytes[at + L.C_IMMEDIATE + 2] = immediateBytes(encoding, 64);
+  bytes[at + L.C_EXTEND] = extension(encoding);
+  bytes[at + L.C_REG] = placed(operands, REG);
+  bytes[at + L.C_RM] = placed(operands, RM);
+  bytes[at + L.C_THIRD] = placed(operands, THIRD);
+  bytes[at + L.C_CONDITION] = row.conditional ? relationOf(encoding.opcode & 15) : 0;
   state.setU32(at + L.C_FLAGS, flagsOf(encoding));
   state.setU32(at + L.C_HANDLERS, handlers);
 }
@@ -123,9 +128,12 @@ function writeCandidate(state: State, at: number, encoding: Encoding, handlers: 
 export function writeDecodeTables(state: State, features: ReadonlySet<string>, variants: Variants): void {
   const { numbers, shapes } = variants;
   assert(numbers.length <= L.DECODE_SHAPES, 'room for the handlers of all shapes');
-  new Uint8Array(state.view.buffer).set(new Uint8Array(numbers.buffer), L.DECODE_HANDLERS);
+  const bytes = new Uint8Array(state.view.buffer);
+  bytes.set(new Uint8Array(numbers.buffer), L.DECODE_HANDLERS);
 
   const lists = new Map<number, Encoding[]>();
+  /** Where an encoding stands already: those that have a register in their opcode are there eight times. */
+  const written = new Map<Encoding, number>();
   for (const encoding of ENCODINGS) {
     const { feature } = encoding.row;
     if (feature !== undefined && !features.has(feature)) continue;
@@ -139,13 +147,16 @@ export function writeDecodeTables(state: State, features: ReadonlySet<string>, v
   }
   let number = 0;
   for (const [opcode, list] of lists) {
-    list.sort((a, b) => rank(b) - rank(a));
+    if (list.length > 1) list.sort((a, b) => rank(b) - rank(a));
     state.setU16(L.DECODE_INDEX + opcode * 4, number);
     state.setU16(L.DECODE_INDEX + opcode * 4 + 2, list.length);
     for (const encoding of list) {
       const at = L.DECODE_CANDIDATES + number++ * L.CANDIDATE_BYTES;
       assert(at + L.CANDIDATE_BYTES <= L.DECODE_HANDLERS, 'room for the candidates');
-      writeCandidate(state, at, encoding, L.DECODE_HANDLERS + encoding.number * shapes * 2);
+      const same = written.get(encoding);
+      if (same !== undefined) bytes.copyWithin(at, same, same + L.CANDIDATE_BYTES);
+      else writeCandidate(state, bytes, at, encoding, L.DECODE_HANDLERS + encoding.number * shapes * 2);
+      written.set(encoding, at);
     }
   }
 

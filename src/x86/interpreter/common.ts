@@ -75,8 +75,9 @@ export function commonOf(all: readonly Variant[]): Common {
     else byPattern.set(pattern, [variant]);
   }
   const pick = ([pattern, sizes, kinds]: Shape): readonly Variant[] => {
+    const [memoryKinds, operandSizes] = [kinds.split(' '), sizes.split(' ').map(Number)];
     const fits = ({ encoding, operandSize, memory }: Variant): boolean =>
-      kinds.split(' ').includes(memory) && (sizes === ANY || !encoding.sized || sizes.split(' ').includes(String(operandSize)));
+      memoryKinds.includes(memory) && (sizes === ANY || !encoding.sized || operandSizes.includes(operandSize));
     const found = byPattern.get(pattern)?.filter(fits) ?? [];
     assert(found.length > 0, `there is a common ${pattern}`);
     return found;
