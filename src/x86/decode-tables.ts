@@ -98,7 +98,7 @@ function flagsOf(encoding: Encoding): number {
   );
 }
 
-/** Some three thousand at every start of a machine, by code that V8 has not optimised yet: no lists and no closures for each. */
+/** Some 1,700 at every start of a machine, by code that V8 has not optimised yet: no lists and no closures for each. */
 function writeCandidate(state: State, bytes: Uint8Array, at: number, encoding: Encoding, handlers: number): void {
   const { row, operands, exact, digit, form, vectorBits } = encoding;
   assert(form !== 'mem' || (exact === undefined && !row.registerForm), `${encoding.text}: memory, and registers always`);
