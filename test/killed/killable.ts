@@ -12,7 +12,7 @@ export const KILLS = Number(process.env['DAYBREAK_KILLS'] ?? 80);
 /** DAYBREAK_KILL_SEED chooses others. */
 export const random = (): ((bound: number) => number) => seededRandom(Number(process.env['DAYBREAK_KILL_SEED'] ?? 1));
 
-const PROGRAM = fileURLToPath(new URL('../../dist/daybreak.js', import.meta.url));
+const DAYBREAK = fileURLToPath(new URL('../../dist/daybreak.js', import.meta.url));
 const KILLER = new URL('kill-at-step.mjs', import.meta.url).href;
 /** A directory in memory, where there is one: a disk's own time for each of some ten thousand files tells nothing here. */
 export function scratch(): string {
@@ -28,18 +28,20 @@ export interface Ran {
   readonly errors: string;
 }
 
-/** Runs `daybreak` with all that is a person's own in `home`. */
+/** Runs `daybreak`, or another program, with all that is a person's own in `home`. */
 export class Killable {
   readonly #environment: Record<string, string>;
   readonly #home: string;
+  readonly #program: string;
   readonly #random: (bound: number) => number;
   /** The most that a run of each kind has had. */
   readonly #steps = new Map<string, number>();
   /** Of `daybreak`. */
   readonly dataDirectory: string;
 
-  constructor(home: string, below: (bound: number) => number, more: Record<string, string> = {}) {
+  constructor(home: string, below: (bound: number) => number, more: Record<string, string> = {}, program = DAYBREAK) {
     this.#home = home;
+    this.#program = program;
     this.#random = below;
     this.dataDirectory = join(home, 'data/daybreak');
     for (const name of ['data', 'cache', 'state', 'run', 'home', 'tmp', 'here'])
@@ -83,7 +85,7 @@ export class Killable {
   }
 
   async #spawn(args: readonly string[], killAt: number, due?: Promise<void>): Promise<Ran> {
-    const child = spawn(process.execPath, ['--import', KILLER, PROGRAM, ...args], {
+    const child = spawn(process.execPath, ['--import', KILLER, this.#program, ...args], {
       cwd: join(this.#home, 'here'),
       env: { ...this.#environment, KILL_AT: String(killAt), KILL_AFTER_US: String(this.#random(STEP_US)) },
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
@@ -99,8 +101,12 @@ export class Killable {
   }
 }
 
+/** A verb, and what it is done to: runs of one kind have about as many steps. */
 function kindOf(args: readonly string[]): string {
-  return args.slice(0, 2).join(' ');
+  return args
+    .slice(0, 2)
+    .filter((word) => !word.includes('/'))
+    .join(' ');
 }
 
 async function textOf(stream: NodeJS.ReadableStream | unknown): Promise<string> {
