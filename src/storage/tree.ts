@@ -59,11 +59,16 @@ export function normalizePath(path: string, where: string): string {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
   for (const part of parts) {
     if (part === '..') refuse('it has ".."');
-    if (encoder.encode(part).length > MAX_NAME_BYTES) refuse(`a name is longer than ${MAX_NAME_BYTES} bytes`);
+    if (longer(part, MAX_NAME_BYTES)) refuse(`a name is longer than ${MAX_NAME_BYTES} bytes`);
   }
   const normal = parts.join('/');
-  if (encoder.encode(normal).length > MAX_PATH_BYTES) refuse(`it is longer than ${MAX_PATH_BYTES} bytes`);
+  if (longer(normal, MAX_PATH_BYTES)) refuse(`it is longer than ${MAX_PATH_BYTES} bytes`);
   return normal;
+}
+
+/** Whether it has more bytes in UTF-8 than that: a character has three at most for each of its units. */
+function longer(text: string, maxBytes: number): boolean {
+  return text.length * 3 > maxBytes && encoder.encode(text).length > maxBytes;
 }
 
 /** The part before the last slash; '' for a name in the root. */
