@@ -29,7 +29,7 @@ import { addSystemFiles } from './system-files.ts';
 import { unpackPackages, wantedBy } from './unpacked.ts';
 
 /** Raise when a change gives another tree from the same recipe and lock. */
-const BUILDER_VERSION = 1;
+const BUILDER_VERSION = 2;
 
 export interface BuildOptions {
   /** Of the archive; the suite is the recipe's. */

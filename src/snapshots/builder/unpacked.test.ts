@@ -74,12 +74,12 @@ test('a package lies there as dpkg leaves it before it configures it', async () 
   expect(preinsts).toEqual([{ info: 'libc-bin', package: 'libc-bin' }]);
 });
 
-test('triggers are known to dpkg, and those that the files set off are told', async () => {
+test('triggers are known to dpkg, and set off nothing where nobody is configured yet', async () => {
   const icons: TestPackage = { name: 'icons', entries: [{ path: './usr/share/icons/x.png', content: '' }] };
   const { tree, triggers } = await unpack([LIB, LIBC, icons]);
   expect(await content(tree, 'var/lib/dpkg/triggers/ldconfig')).toBe('libc-bin/noawait\n');
   expect(await content(tree, 'var/lib/dpkg/triggers/File')).toBe('/usr/share/icons libc-bin\n');
-  expect(triggers).toEqual(['/usr/share/icons', 'ldconfig']);
+  expect(triggers).toEqual([]);
   expect([...tree.entries()].filter(([path]) => path.startsWith('var/lib/dpkg/triggers/')).length).toBe(3);
 });
 
@@ -91,6 +91,8 @@ test('a layer adds to its base, whose files it shares and whose triggers it sets
   const status = await content(tree, 'var/lib/dpkg/status');
   expect(status!.match(/^Package: .*/gm)).toEqual(['Package: lib', 'Package: libc-bin', 'Package: icons']);
   expect(triggers).toEqual(['/usr/share/icons']);
+  const more: TestPackage = { name: 'more', control: { triggers: 'interest own\nactivate ldconfig\nactivate own\n' } };
+  expect((await unpack([more], base)).triggers).toEqual(['ldconfig']);
 });
 
 test('what is not wanted is left out, by beginnings of paths and by *', async () => {

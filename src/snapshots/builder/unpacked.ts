@@ -35,7 +35,7 @@ export interface Unpacked {
   readonly builder: TreeBuilder;
   /** Names of `info/NAME.preinst`, in the packages' order. */
   readonly preinsts: readonly { readonly info: string; readonly package: string }[];
-  /** Triggers that the new files and packages set off. */
+  /** Triggers of the base's packages that the new files and packages set off. */
   readonly triggers: readonly string[];
 }
 
@@ -89,6 +89,8 @@ class Database {
   #status = '';
   readonly #paths: string[] = [];
   readonly #activated = new Set<string>();
+  /** Of packages that are configured: those of the base. */
+  readonly #baseInterests: string[] = [];
   readonly #interests: Trigger[] = [];
   readonly #preinsts: { info: string; package: string }[] = [];
 
@@ -102,7 +104,7 @@ class Database {
     this.#status = (await this.#read(STATUS)).trimEnd();
     for (const line of (await this.#read(FILE_TRIGGERS)).split('\n')) {
       const space = line.lastIndexOf(' ');
-      if (space > 0) this.#interests.push({ name: line.slice(0, space), line: '' });
+      if (space > 0) this.#baseInterests.push(line.slice(0, space));
     }
   }
 
@@ -138,7 +140,8 @@ class Database {
       if (!name || !/^(\/[\x21-\x7e]*|[A-Za-z0-9][A-Za-z0-9.+_-]*)$/.test(name)) continue;
       if (directive?.startsWith('interest'))
         this.#interests.push({ name, line: `${info}${directive === 'interest-noawait' ? '/noawait' : ''}` });
-      if (directive?.startsWith('activate')) this.#activated.add(name);
+      // The new packages' interests are not among these files yet.
+      if (directive?.startsWith('activate') && this.#builder.get(`var/lib/dpkg/triggers/${name}`, 'dpkg')) this.#activated.add(name);
     }
   }
 
@@ -148,17 +151,18 @@ class Database {
     for (const name of ['available', 'diversions', 'statoverride', 'triggers/Unincorp']) {
       if (!this.#builder.get(`var/lib/dpkg/${name}`, 'dpkg')) await this.#put(`var/lib/dpkg/${name}`, '');
     }
-    const fresh = this.#interests.filter(({ line }) => line !== '');
+    const fresh = this.#interests;
     const files = fresh.filter(({ name }) => name.startsWith('/')).map(({ name, line }) => `${name} ${line}\n`);
     await this.#put(FILE_TRIGGERS, (await this.#read(FILE_TRIGGERS)) + files.join(''));
     for (const name of new Set(fresh.filter((one) => !one.name.startsWith('/')).map((one) => one.name))) {
       const lines = fresh.filter((one) => one.name === name).map(({ line }) => `${line}\n`);
       await this.#put(`var/lib/dpkg/triggers/${name}`, (await this.#read(`var/lib/dpkg/triggers/${name}`)) + lines.join(''));
     }
-    const known = [...new Set(this.#interests.map(({ name }) => name))].filter((name) => name.startsWith('/'));
-    const byFile = known.filter((name) => this.#paths.some((path) => `/${path}` === name || `/${path}`.startsWith(`${name}/`)));
-    const byName = [...this.#activated].filter((name) => this.#builder.get(`var/lib/dpkg/triggers/${name}`, 'dpkg'));
-    return { preinsts: this.#preinsts, triggers: [...byFile, ...byName].sort() };
+    // Who is not configured yet is interested in nothing (dpkg's trig_record_activation): his postinst finds all that is unpacked.
+    const byFile = this.#baseInterests.filter((name) =>
+      this.#paths.some((path) => `/${path}` === name || `/${path}`.startsWith(`${name}/`)),
+    );
+    return { preinsts: this.#preinsts, triggers: [...new Set([...byFile, ...this.#activated])].sort() };
   }
 
   async #read(path: string): Promise<string> {
