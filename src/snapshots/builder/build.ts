@@ -140,11 +140,11 @@ function fileOf({ name, version, architecture, filename, sizeBytes, sha256: dige
   return { name, version, architecture, filename, sizeBytes, sha256: digest };
 }
 
-/** The package with the image, then, since Debian 14, that with its modules. */
+/** The package with the image, then, since Debian 14, those with its modules and with the lists of what is built in, which depmod reads. */
 function kernelPackages(index: PackageIndex, metaPackage: string): PackageFile[] {
   const image = findKernel(index, metaPackage);
-  const modules = index.get(image.name.replace(/^linux-binary-/, 'linux-modules-'));
-  return modules && modules.name !== image.name ? [image, modules] : [image];
+  const others = ['linux-modules-', 'linux-base-'].map((kind) => index.get(image.name.replace(/^linux-binary-/, kind)));
+  return [image, ...others.filter((one): one is NonNullable<typeof one> => one !== undefined && one.name !== image.name)];
 }
 
 async function installedIn(catalogue: Catalogue, { name, day, tree: digest }: Snapshot): Promise<Candidate[]> {
