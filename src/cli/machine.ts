@@ -45,7 +45,7 @@ export interface RunningMachine extends Omit<ConsoleMachine, 'save'> {
    * when that fails. Resolves with the file's size.
    */
   save(path: string, then: 'go on' | 'end'): Promise<number>;
-  /** The same in memory; the machine ends then. */
+  /** The same in memory; the machine goes on. */
   state(): Promise<Uint8Array>;
 }
 
@@ -140,6 +140,6 @@ async function saveTo(machine: ConsoleMachine, path: string, then: 'go on' | 'en
 
 async function stateOf(machine: ConsoleMachine): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  await machine.save(await nodeStateCodec(), async (data) => void parts.push(...data), 'end');
+  await machine.save(await nodeStateCodec(), async (data) => void parts.push(...data), 'go on');
   return concatBytes(parts);
 }

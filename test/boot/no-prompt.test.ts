@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test, type TestContext } from 'vitest';
 import { nodeHost } from '../../src/cli/host.ts';
 import { NodeClock } from '../../src/node/clock.ts';
 import { nodeStateCodec } from '../../src/node/state-codec.ts';
-import { bootedState } from '../../src/snapshots/builder/booted.ts';
+import { bootAndAsk } from '../../src/snapshots/builder/booted.ts';
 import { MemoryChunkStore } from '../../src/storage/chunk-store.ts';
 import { TreeBuilder } from '../../src/storage/tree-builder.ts';
 import { buildDaybreak } from './daybreak.ts';
@@ -21,7 +21,7 @@ const abort = new AbortController();
 beforeAll(buildDaybreak);
 afterAll(() => abort.abort());
 
-/** Boots busybox with that script in systemd's place; what its booted state fails with. */
+/** Boots busybox with that script in systemd's place; what that fails with. */
 async function failure(context: TestContext, script: string | undefined): Promise<string> {
   const { vmlinuz, busybox } = await fetched(context, async () => {
     const suite = await openSuite('sid');
@@ -42,7 +42,7 @@ async function failure(context: TestContext, script: string | undefined): Promis
     stateCodec: nodeStateCodec,
     startMachine: startStateMachine,
   };
-  return bootedState(host, vmlinuz, builder.build(), store).then(
+  return bootAndAsk(host, vmlinuz, builder.build(), store, []).then(
     () => 'it has one',
     (error: Error) => error.message,
   );

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { nodeHost } from '../../src/cli/host.ts';
 import { NodeFiles } from '../../src/node/files.ts';
 import { nodeStateCodec } from '../../src/node/state-codec.ts';
-import { bootedState } from '../../src/snapshots/builder/booted.ts';
+import { bootAndAsk } from '../../src/snapshots/builder/booted.ts';
 import { SYSTEM_MEMORY_BYTES } from '../../src/snapshots/builder/root.ts';
 import { Catalogue } from '../../src/snapshots/catalogue/catalogue.ts';
 import type { Snapshot } from '../../src/snapshots/catalogue/snapshot.ts';
@@ -67,5 +67,6 @@ export async function makeSmallSnapshot(suite: Suite, dataHome: string): Promise
     stateCodec: nodeStateCodec,
     startMachine: startStateMachine,
   };
-  await catalogue.addBooted(snapshot, await bootedState(host, vmlinuz.data, root.tree, catalogue.store), SYSTEM_MEMORY_BYTES);
+  const { state } = await bootAndAsk(host, vmlinuz.data, root.tree, catalogue.store, []);
+  await catalogue.addBooted(snapshot, state, SYSTEM_MEMORY_BYTES);
 }

@@ -102,7 +102,7 @@ export async function startStateMachine(request: MachineRequest): Promise<BuildM
     ...machine,
     async state() {
       const parts: Uint8Array[] = [];
-      await machine.save(codec, async (data) => void parts.push(...data), 'end');
+      await machine.save(codec, async (data) => void parts.push(...data), 'go on');
       return concatBytes(parts);
     },
   };

@@ -5,7 +5,7 @@ import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { Catalogue, parseSnapshotName } from '../../snapshots/catalogue/catalogue.ts';
 import type { Snapshot } from '../../snapshots/catalogue/snapshot.ts';
-import { probeTree } from '../../snapshots/builder/probe.ts';
+import { bootTree } from '../../snapshots/builder/probe.ts';
 import { RecordingStore } from '../../snapshots/get/on-demand-store.ts';
 import { collect } from '../../snapshots/publish/collect.ts';
 import { KeyDirectory } from '../../snapshots/publish/keyring.ts';
@@ -74,7 +74,7 @@ export async function publishVerb(host: Host, { values, positionals }: ParsedArg
 async function bootOrder(host: Host, catalogue: Catalogue, snapshot: Snapshot): Promise<readonly string[]> {
   const store = new RecordingStore(catalogue.store);
   const machine = { ...host, progress: host.messages.progress, consoleLog: () => {}, stateCodec: nodeStateCodec, accelerator: 'auto' };
-  await probeTree(machine, await catalogue.store.get(snapshot.kernel.digest), await catalogue.tree(snapshot), store, []);
+  await bootTree(machine, await catalogue.store.get(snapshot.kernel.digest), await catalogue.tree(snapshot), store);
   return store.order;
 }
 

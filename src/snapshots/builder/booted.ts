@@ -1,6 +1,6 @@
 /**
- * Boots a finished tree to its prompt and saves the machine there, so that whoever tries the snapshot need not boot it. Then goes on from
- * what was saved, as `try` does, to see that it can be done and which pages of memory it takes: these come first in the state.
+ * Boots a finished tree to its prompt, saves the machine there, so that whoever tries the snapshot need not boot it, and asks it whether it is
+ * well. Then goes on from what was saved, as `try` does, to see that it can be done and which pages of memory it takes: these come first in the state.
  */
 import { VmError } from '../../base/errors.ts';
 import { orderState, type OrderedState } from '../../machine/saved-state-order.ts';
@@ -8,12 +8,14 @@ import type { ByteSource } from '../../machine/saved-state.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
 import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
+import type { Probe } from '../recipe/recipe.ts';
 import { PromptGate } from '../session/prompt-gate.ts';
 import { promptLine } from '../session/prompt-line.ts';
 import { endsWithPrompt } from '../session/prompt-shown.ts';
 import { ConsoleTail } from './console-tail.ts';
 import { within } from './guest-wait.ts';
 import type { BuildHost, BuildMachine, MachineRequest } from './host.ts';
+import { askProbes, untilUp, type ProbeResult } from './probe.ts';
 import { PromptMachine } from './prompt.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
 
@@ -30,19 +32,44 @@ const PREPARATIONS = [
   'date -u; stty -a',
   'history -c; sync',
 ];
+/** Undoes of those what the recipe's probes might miss: timers are wanted by their target. */
+const AGAIN = 'systemctl restart timers.target';
 const STEPS = 1 + STARTS.length;
 /** Behind the prompt: Linux does some things now and then, which come into any start. */
 const SETTLE_MS = 4000;
 const NONCE = 'f'.repeat(16);
 
-/** A saved state. Rejects with a VmError when the tree comes to no prompt. */
-export async function bootedState(host: BuildHost, kernel: Uint8Array, tree: Tree, store: ChunkStore): Promise<OrderedState> {
-  host.progress({ step: 'booted state', done: 0, total: STEPS, unit: 'items' });
-  return orderByStarts(host, tree, store, await stateAtPrompt(host, kernel, tree, store));
+export interface Booted {
+  readonly state: OrderedState;
+  readonly probes: readonly ProbeResult[];
+}
+
+/** One boot, for both: it takes longer than all the rest. Rejects with a VmError when the tree comes to no prompt, or a probe fails. */
+export async function bootAndAsk(
+  host: BuildHost,
+  kernel: Uint8Array,
+  tree: Tree,
+  store: ChunkStore,
+  probes: readonly Probe[],
+): Promise<Booted> {
+  const machine = await PromptMachine.start(host, kernel, tree, store);
+  let data: Uint8Array;
+  const results: ProbeResult[] = [];
+  try {
+    results.push(await untilUp(machine));
+    for (const command of PREPARATIONS) await machine.run(command);
+    await machine.untilPrompt();
+    data = await machine.state();
+    if (probes.length > 0) await machine.run(AGAIN);
+    results.push(...(await askProbes(host, machine, probes)));
+  } finally {
+    await machine.stop();
+  }
+  return { state: await orderByStarts(host, tree, store, data), probes: results };
 }
 
 /** The same state with those pages first that a machine needs to start. */
-export async function orderByStarts(host: BuildHost, tree: Tree, store: ChunkStore, data: Uint8Array): Promise<OrderedState> {
+async function orderByStarts(host: BuildHost, tree: Tree, store: ChunkStore, data: Uint8Array): Promise<OrderedState> {
   const source: ByteSource = {
     name: 'the booted state',
     sizeBytes: data.length,
@@ -56,20 +83,6 @@ export async function orderByStarts(host: BuildHost, tree: Tree, store: ChunkSto
   const ordered = orderState(source, [...pages], await host.stateCodec());
   host.progress({ step: 'booted state', done: STEPS, total: STEPS, unit: 'items' });
   return ordered;
-}
-
-async function stateAtPrompt(host: BuildHost, kernel: Uint8Array, tree: Tree, store: ChunkStore): Promise<Uint8Array> {
-  const machine = await PromptMachine.start(host, kernel, tree, store);
-  try {
-    await machine.untilPrompt();
-    // All that starts has started; nobody's history is in it.
-    await machine.run('systemctl is-system-running --wait');
-    for (const command of PREPARATIONS) await machine.run(command);
-    await machine.untilPrompt();
-    return await machine.state();
-  } finally {
-    await machine.stop();
-  }
 }
 
 /** Does what `try` does until its shell waits, or its command has ended. `onPage` is told of every page that it needs. */

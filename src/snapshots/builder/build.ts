@@ -18,11 +18,10 @@ import { resolve } from '../debian/resolve.ts';
 import { readDeb, unpackInto } from '../debian/unpack.ts';
 import { timeOf, type Lock } from '../recipe/lock.ts';
 import type { LoadedRecipe } from '../recipe/load.ts';
-import { bootedState, unfitHere } from './booted.ts';
+import { bootAndAsk, unfitHere, type Booted } from './booted.ts';
 import { buildInGuest } from './guest-build.ts';
 import type { BuildHost } from './host.ts';
 import { contentBytes } from './content-bytes.ts';
-import { probeTree } from './probe.ts';
 import { SYSTEM_MEMORY_BYTES } from './root.ts';
 import { sealTree } from './seal.ts';
 import { addSystemFiles } from './system-files.ts';
@@ -67,7 +66,7 @@ export async function buildSnapshot(
       () => false,
     );
     if (complete) {
-      if (options.probe !== false && !(await hasBooted(host, catalogue, known))) await keepBooted(host, catalogue, known);
+      if (options.probe !== false && !(await hasBooted(host, catalogue, known))) await bootAgain(host, catalogue, known);
       return { snapshot: known, known: true };
     }
   }
@@ -209,7 +208,7 @@ async function make(
       time,
     });
     const tree = await sealTree(left, before, store, time);
-    const results = options.probe === false ? [] : await probeTree(host, kernel, tree, store, recipe.probes);
+    const booted = options.probe === false ? undefined : await bootAndAsk(host, kernel, tree, store, recipe.probes);
     const snapshot: Snapshot = {
       format: 1,
       name: recipe.name,
@@ -224,10 +223,10 @@ async function make(
       packages: (await installed(tree, catalogue))
         .map(({ name, version }): InstalledVersion => ({ name, version }))
         .sort((a, b) => (a.name < b.name ? -1 : 1)),
-      probes: results.map(({ run }) => run),
+      probes: booted?.probes.map(({ run }) => run) ?? [],
     };
     // Before the record: a snapshot that is in the list is whole.
-    if (options.probe !== false) await keepBooted(host, catalogue, snapshot);
+    if (booted) await keepBooted(host, catalogue, snapshot, booted);
     await catalogue.add(snapshot);
     await archive.prune();
     return snapshot;
@@ -249,9 +248,14 @@ async function hasBooted(host: BuildHost, catalogue: Catalogue, snapshot: Snapsh
   return false;
 }
 
-async function keepBooted(host: BuildHost, catalogue: Catalogue, snapshot: Snapshot): Promise<void> {
+/** For a snapshot that has been asked before. */
+async function bootAgain(host: BuildHost, catalogue: Catalogue, snapshot: Snapshot): Promise<void> {
   const { store } = catalogue;
-  const state = await bootedState(host, await store.get(snapshot.kernel.digest), await catalogue.tree(snapshot), store);
+  const kernel = await store.get(snapshot.kernel.digest);
+  await keepBooted(host, catalogue, snapshot, await bootAndAsk(host, kernel, await catalogue.tree(snapshot), store, []));
+}
+
+async function keepBooted(host: BuildHost, catalogue: Catalogue, snapshot: Snapshot, { state }: Booted): Promise<void> {
   host.signal?.throwIfAborted();
   await catalogue.addBooted(snapshot, state, SYSTEM_MEMORY_BYTES);
 }

@@ -26,7 +26,7 @@ export interface MachineRequest extends Pick<
 }
 
 export interface BuildMachine extends Pick<RunningMachine, 'input' | 'stop' | 'ended' | 'resize' | 'stats'> {
-  /** The machine as it stands, as a saved state; it ends then. */
+  /** The machine as it stands, as a saved state; it goes on. */
   state(): Promise<Uint8Array>;
 }
 

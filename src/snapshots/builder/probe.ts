@@ -1,4 +1,4 @@
-/** Boots a finished tree to its prompt and asks it whether it is well: no failed units, and what the recipe's probes want. */
+/** Asks a finished tree at its prompt whether it is well: no failed units, and what the recipe's probes want. */
 import { VmError } from '../../base/errors.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
 import type { Tree } from '../../storage/tree.ts';
@@ -14,28 +14,32 @@ export interface ProbeResult {
   readonly passed: true;
 }
 
-/** Rejects with a VmError that says which probe failed and what the machine printed. */
-export async function probeTree(
-  host: BuildHost,
-  kernel: Uint8Array,
-  tree: Tree,
-  store: ChunkStore,
-  probes: readonly Probe[],
-): Promise<ProbeResult[]> {
-  const session = await PromptMachine.start(host, kernel, tree, store);
+/** Boots a finished tree to its prompt, and asks it for failed units. */
+export async function bootTree(host: BuildHost, kernel: Uint8Array, tree: Tree, store: ChunkStore): Promise<void> {
+  const machine = await PromptMachine.start(host, kernel, tree, store);
   try {
-    await session.untilPrompt();
-    const all = [NO_FAILED_UNITS, ...probes];
-    await session.run('systemctl is-system-running --wait');
-    for (const [index, probe] of all.entries()) {
-      host.progress({ step: 'probes', done: index, total: all.length, unit: 'items' });
-      check(probe, await session.run(probe.run));
-    }
-    host.progress({ step: 'probes', done: all.length, total: all.length, unit: 'items' });
-    return all.map(({ run }) => ({ run, passed: true }));
+    await untilUp(machine);
   } finally {
-    await session.stop();
+    await machine.stop();
   }
+}
+
+/** Waits until all that starts with the machine has started. Rejects with a VmError when it does not come to its prompt, or units of it have failed. */
+export async function untilUp(machine: PromptMachine): Promise<ProbeResult> {
+  await machine.untilPrompt();
+  await machine.run('systemctl is-system-running --wait');
+  check(NO_FAILED_UNITS, await machine.run(NO_FAILED_UNITS.run));
+  return { run: NO_FAILED_UNITS.run, passed: true };
+}
+
+/** Rejects with a VmError that says which probe failed and what the machine printed. */
+export async function askProbes(host: BuildHost, machine: PromptMachine, probes: readonly Probe[]): Promise<ProbeResult[]> {
+  for (const [index, probe] of probes.entries()) {
+    host.progress({ step: 'probes', done: index, total: probes.length, unit: 'items' });
+    check(probe, await machine.run(probe.run));
+  }
+  if (probes.length > 0) host.progress({ step: 'probes', done: probes.length, total: probes.length, unit: 'items' });
+  return probes.map(({ run }) => ({ run, passed: true }));
 }
 
 function check(probe: Probe, { output, status }: Answer): void {

@@ -67,7 +67,7 @@ export class PromptMachine {
     return this.#within({ wanted: `the end of ${JSON.stringify(command)}`, failsAtRest: false }, answer);
   }
 
-  /** The machine as it stands, as a saved state; it ends then. */
+  /** The machine as it stands, as a saved state; it goes on. */
   state(): Promise<Uint8Array> {
     return this.#machine.state();
   }

@@ -56,7 +56,6 @@ export function fakeBuildMachine(guest: FakeGuest, started: MachineRequest[] = [
         setTimeout(() => request.output(encode(`echo of it\r\n\x1d\x1b[K${output}\x1e${status}\r\nroot@daybreak:~# `)), 0);
       },
       async state() {
-        end({ kind: 'stopped' });
         return (await madeState()).data;
       },
       resize() {},
