@@ -2,6 +2,7 @@
 import { VmError } from '../base/errors.ts';
 import { isSha256, sha256 } from '../base/sha256.ts';
 import type { PullHost, PullOptions } from '../snapshots/get/pull.ts';
+import { nodeStateCodec } from '../node/state-codec.ts';
 import { nodeZstd } from '../node/zstd.ts';
 import type { Host } from './host.ts';
 
@@ -13,7 +14,8 @@ export function fingerprintOf(value: string | undefined): string | undefined {
 }
 
 export async function pullHost(host: Host): Promise<PullHost> {
-  return { files: host.files, clock: host.clock, zstd: await nodeZstd(), progress: host.messages.progress, signal: host.signal };
+  const { files, clock, messages, signal } = host;
+  return { files, clock, zstd: await nodeZstd(), stateCodec: await nodeStateCodec(), progress: messages.progress, signal };
 }
 
 /** Where what is believed of a source, and its indexes, are kept. */

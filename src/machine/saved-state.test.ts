@@ -113,6 +113,48 @@ describe('a saved state', () => {
     expect(() => orderState(sourceOf(before.subarray(0, -1)), first, codec)).toThrow(expect.objectContaining(refused));
   });
 
+  test('takes over frames of another one, where most of their pages are needed, and is the same machine', () => {
+    // 160 contents; a day later they lie elsewhere, every page of the third frame and two of the fifth have changed, and some are new.
+    const [day, next] = [new Memory(4 * MIB, 0), new Memory(4 * MIB, 0)];
+    for (let n = 0; n < 160; n++) fillPage(day, 2 * n, n);
+    const first = [0, 2, 4, 300, 302];
+    const old = orderState(sourceOf(saved(day)), first, codec).data;
+    const changed = (n: number): boolean => (n >= 32 && n < 48) || n === 70 || n === 75;
+    for (let n = 0; n < 160; n++) fillPage(next, 1000 - 3 * n, changed(n) ? 1000 + n : n);
+    for (let n = 0; n < 20; n++) fillPage(next, 1003 + n, 2000 + n);
+    const needed = [1000, 997, 520, 10];
+    const data = saved(next);
+    const ordered = orderState(sourceOf(data), needed, codec, sourceOf(old));
+    const [state, other] = [open(ordered.data), open(old)];
+    const names = new Set(other.frames.map(({ digest }) => digest.join()));
+    // Ten frames: what comes first, what has changed, and where more than a quarter was.
+    expect(state.frames.filter(({ digest }) => names.has(digest.join())).length).toBeGreaterThanOrEqual(6);
+    expect(state.frames.length).toBeLessThanOrEqual(14);
+    state.verify();
+    const restored = new Memory(4 * MIB, 0);
+    restored.supplyFrom(new StatePages(state, restored.sizeBytes, 'machine.state'));
+    expect(sameRam(restored, next)).toBe(true);
+    // Its beginning still has all that comes first.
+    const read: number[] = [];
+    const watched: ByteSource = {
+      ...sourceOf(ordered.data),
+      read: (at, length) => (read.push(at), ordered.data.subarray(at, at + length)),
+    };
+    const pages = new StatePages(openState(watched, codec), restored.sizeBytes, 'machine.state');
+    read.length = 0;
+    for (const page of needed) pages.bring(page, () => {});
+    expect(read.length).toBeGreaterThan(0);
+    for (const at of read) expect(at).toBeLessThan(ordered.firstBytes);
+    expect(() => orderState(sourceOf(data), needed, codec, sourceOf(old.subarray(0, -1)))).toThrow(expect.objectContaining(refused));
+    // The same again takes everything over, and one that has nothing in common nothing.
+    const again = open(orderState(sourceOf(data), [], codec, sourceOf(ordered.data)).data);
+    expect(again.frames.length).toBeLessThanOrEqual(state.frames.length + 1);
+    const strange = new Memory(4 * MIB, 0);
+    for (let n = 0; n < 40; n++) fillPage(strange, n, 5000 + n);
+    const none = orderState(sourceOf(data), needed, codec, sourceOf(saved(strange)));
+    expect(none.data).toEqual(orderState(sourceOf(data), needed, codec).data);
+  });
+
   test('holds a content once, and no zeros', () => {
     const state = open(saved(usedMemory()));
     expect(state.pages).toHaveLength(40);

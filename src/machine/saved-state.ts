@@ -22,6 +22,11 @@ export interface ByteSource {
   read(offset: number, length: number): Uint8Array;
 }
 
+/** Bytes at hand, as a source. */
+export function sourceOf(name: string, data: Uint8Array): ByteSource {
+  return { name, sizeBytes: data.length, read: (offset, length) => data.subarray(offset, offset + length) };
+}
+
 /** Gives a machine its pages as they are needed. */
 export interface PageSupply {
   /** Calls back with the number of every page that it has, in host order. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { NodeFetch } from '../../src/node/fetch.ts';
 import { NodeFiles } from '../../src/node/files.ts';
+import { nodeStateCodec } from '../../src/node/state-codec.ts';
 import { nodeZstd } from '../../src/node/zstd.ts';
 import { contentBytes } from '../../src/snapshots/builder/content-bytes.ts';
 import { Catalogue } from '../../src/snapshots/catalogue/catalogue.ts';
@@ -32,7 +33,13 @@ async function reader(directory: string) {
   const publisher = new TestPublisher(directory);
   publisher.nowMs = Date.now();
   const web = await serveDirectory(publisher.www);
-  const host = { files: new NodeFiles(), clock: publisher.clock, zstd: await nodeZstd(), progress: () => {} };
+  const host = {
+    files: new NodeFiles(),
+    clock: publisher.clock,
+    zstd: await nodeZstd(),
+    stateCodec: await nodeStateCodec(),
+    progress: () => {},
+  };
   const source = openSource({ ...host, fetch: new NodeFetch() }, web.url);
   const catalogue = new Catalogue(host.files, join(directory, 'reader'));
   return {

@@ -4,7 +4,7 @@
  */
 import { VmError } from '../../base/errors.ts';
 import { orderState, type OrderedState } from '../../machine/saved-state-order.ts';
-import type { ByteSource } from '../../machine/saved-state.ts';
+import { sourceOf, type ByteSource } from '../../machine/saved-state.ts';
 import type { ChunkStore } from '../../storage/chunk-store.ts';
 import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
@@ -44,13 +44,14 @@ export interface Booted {
   readonly probes: readonly ProbeResult[];
 }
 
-/** One boot, for both: it takes longer than all the rest. Rejects with a VmError when the tree comes to no prompt, or a probe fails. */
+/** One boot, for both: it takes longer than all the rest. `like` is a state whose readers are to find some of it in this one. Rejects with a VmError when the tree comes to no prompt, or a probe fails. */
 export async function bootAndAsk(
   host: BuildHost,
   kernel: Uint8Array,
   tree: Tree,
   store: ChunkStore,
   probes: readonly Probe[],
+  like?: ByteSource,
 ): Promise<Booted> {
   const machine = await PromptMachine.start(host, kernel, tree, store);
   let data: Uint8Array;
@@ -65,22 +66,24 @@ export async function bootAndAsk(
   } finally {
     await machine.stop();
   }
-  return { state: await orderByStarts(host, tree, store, data), probes: results };
+  return { state: await orderByStarts(host, tree, store, data, like), probes: results };
 }
 
 /** The same state with those pages first that a machine needs to start. */
-async function orderByStarts(host: BuildHost, tree: Tree, store: ChunkStore, data: Uint8Array): Promise<OrderedState> {
-  const source: ByteSource = {
-    name: 'the booted state',
-    sizeBytes: data.length,
-    read: (offset, length) => data.subarray(offset, offset + length),
-  };
+async function orderByStarts(
+  host: BuildHost,
+  tree: Tree,
+  store: ChunkStore,
+  data: Uint8Array,
+  like: ByteSource | undefined,
+): Promise<OrderedState> {
+  const source = sourceOf('the booted state', data);
   const pages = new Set<number>();
   for (const [done, command] of STARTS.entries()) {
     host.progress({ step: 'booted state', done: done + 1, total: STEPS, unit: 'items' });
     await goOn(host, tree, store, source, command, (page) => pages.add(page));
   }
-  const ordered = orderState(source, [...pages], await host.stateCodec());
+  const ordered = orderState(source, [...pages], await host.stateCodec(), like);
   host.progress({ step: 'booted state', done: STEPS, total: STEPS, unit: 'items' });
   return ordered;
 }

@@ -5,6 +5,8 @@
  */
 import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
+import { openState } from '../../machine/saved-state-file.ts';
+import type { ByteSource } from '../../machine/saved-state.ts';
 import { TreeBuilder } from '../../storage/tree-builder.ts';
 import type { Tree } from '../../storage/tree.ts';
 import type { Catalogue } from '../catalogue/catalogue.ts';
@@ -208,7 +210,10 @@ async function make(
       time,
     });
     const tree = await sealTree(left, before, store, time);
-    const booted = options.probe === false ? undefined : await bootAndAsk(host, kernel, tree, store, recipe.probes);
+    const booted =
+      options.probe === false
+        ? undefined
+        : await bootAndAsk(host, kernel, tree, store, recipe.probes, await stateBefore(host, catalogue, recipe.name));
     const snapshot: Snapshot = {
       format: 1,
       name: recipe.name,
@@ -248,11 +253,27 @@ async function hasBooted(host: BuildHost, catalogue: Catalogue, snapshot: Snapsh
   return false;
 }
 
+/** The newest booted state of that name from which this Daybreak could go on: readers have it, perhaps. */
+async function stateBefore(host: BuildHost, catalogue: Catalogue, name: string): Promise<ByteSource | undefined> {
+  for (const snapshot of await catalogue.days(name, () => {})) {
+    const source = (await catalogue.bootedBytes(snapshot))?.source;
+    if (!source) continue;
+    try {
+      openState(source, await host.stateCodec()).verify();
+      return source;
+    } catch (error) {
+      if (!(error instanceof VmError) || error.code !== 'bad-state') throw error;
+    }
+  }
+  return undefined;
+}
+
 /** For a snapshot that has been asked before. */
 async function bootAgain(host: BuildHost, catalogue: Catalogue, snapshot: Snapshot): Promise<void> {
   const { store } = catalogue;
   const kernel = await store.get(snapshot.kernel.digest);
-  await keepBooted(host, catalogue, snapshot, await bootAndAsk(host, kernel, await catalogue.tree(snapshot), store, []));
+  const like = await stateBefore(host, catalogue, snapshot.name);
+  await keepBooted(host, catalogue, snapshot, await bootAndAsk(host, kernel, await catalogue.tree(snapshot), store, [], like));
 }
 
 async function keepBooted(host: BuildHost, catalogue: Catalogue, snapshot: Snapshot, { state }: Booted): Promise<void> {

@@ -4,6 +4,7 @@
  */
 import { VmError } from '../../base/errors.ts';
 import type { OrderedState } from '../../machine/saved-state-order.ts';
+import { sourceOf, type ByteSource } from '../../machine/saved-state.ts';
 import type { WallClock } from '../../platform/clock.ts';
 import type { Files } from '../../platform/files.ts';
 import { FileChunkStore, type PruneResult } from '../../storage/file-chunk-store.ts';
@@ -170,6 +171,13 @@ export class Catalogue {
     const data = await this.#files.read(this.#bootedPath(snapshot));
     const booted = data && parseBootedState(new TextDecoder().decode(data));
     return booted?.tree === snapshot.tree && (await this.store.has(booted.state)) ? booted : undefined;
+  }
+
+  /** The same with its bytes, verified; undefined, too, where they are damaged. */
+  async bootedBytes(snapshot: Snapshot): Promise<{ booted: BootedState; source: ByteSource } | undefined> {
+    const booted = await this.booted(snapshot);
+    const data = booted && (await this.store.get(booted.state).catch(() => undefined));
+    return booted && data && { booted, source: sourceOf(`the booted state of ${snapshot.name}@${snapshot.day}`, data) };
   }
 
   /** Keeps a saved state of a machine with that tree, instead of the one before. */

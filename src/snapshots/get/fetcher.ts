@@ -47,6 +47,11 @@ export class ContentFetcher {
     this.#zstd = zstd;
   }
 
+  /** Takes a piece that is here in another content, so that it is not fetched. */
+  async offer(data: Uint8Array): Promise<void> {
+    await this.#pieces.put(data);
+  }
+
   /** How many bytes fetching these would take, as far as the index tells. */
   async costOf(digests: readonly string[]): Promise<number> {
     const plans = await this.#plansOf(digests);

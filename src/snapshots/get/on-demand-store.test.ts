@@ -5,6 +5,7 @@ import { beforeEach, expect, test, vi } from 'vitest';
 import { sha256 } from '../../base/sha256.ts';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
 import { MemoryChunkStore } from '../../storage/chunk-store.ts';
 import { FileChunkStore } from '../../storage/file-chunk-store.ts';
@@ -45,7 +46,7 @@ async function open(local = new MemoryChunkStore()) {
   const files = new NodeFiles();
   const { clock } = publisher;
   const source = openSource({ files, fetch: new NodeFetch(), clock }, web.url);
-  const host = { files, clock, zstd: await nodeZstd(), progress: () => {} };
+  const host = { files, clock, zstd: await nodeZstd(), stateCodec: await nodeStateCodec(), progress: () => {} };
   const options = { trustDirectory: `${directory}/trust`, cacheDirectory: `${directory}/cache`, fingerprint: publisher.fingerprint };
   const [day] = await listPublished(source, host, options);
   const here = new LayeredStore(local, cache);

@@ -31,7 +31,13 @@ beforeEach(async () => {
 
 /** The state of a reader with an empty cache; `taken` are pieces that it had to wait for. */
 async function opened(change: (state: { sizeBytes: number; firstBytes: number }) => object = () => ({})) {
-  const host = { files: new NodeFiles(), clock: publisher.clock, zstd: await nodeZstd(), progress: () => {} };
+  const host = {
+    files: new NodeFiles(),
+    clock: publisher.clock,
+    zstd: await nodeZstd(),
+    stateCodec: await nodeStateCodec(),
+    progress: () => {},
+  };
   const source = openSource({ ...host, fetch: new NodeFetch() }, publisher.www);
   const options = { trustDirectory: `${directory}/trust`, cacheDirectory: `${directory}/cache`, fingerprint: publisher.fingerprint };
   const day = findDay(source.name, await listPublished(source, host, options), { name: 'debian', day: 'latest' });

@@ -6,7 +6,9 @@ import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
 import { NodeFetch } from '../../node/fetch.ts';
 import { NodeFiles } from '../../node/files.ts';
+import { nodeStateCodec } from '../../node/state-codec.ts';
 import { nodeZstd } from '../../node/zstd.ts';
+import { madeState } from '../testing/saved-state.ts';
 import type { Zstd } from '../../platform/zstd.ts';
 import { Catalogue } from '../catalogue/catalogue.ts';
 import { noise } from '../testing/noise.ts';
@@ -60,7 +62,7 @@ async function get(
         });
   const clock = { nowMs: () => publisher.nowMs, sleep };
   const source = openSource({ files, fetch: new NodeFetch({ silenceMs: more.silenceMs ?? 5000 }), clock }, more.from ?? web.url);
-  const host = { files, clock, zstd, progress: () => {}, ...(more.signal && { signal: more.signal }) };
+  const host = { files, clock, zstd, stateCodec: await nodeStateCodec(), progress: () => {}, ...(more.signal && { signal: more.signal }) };
   return pull(source, catalogue, { name, day }, host, {
     trustDirectory: `${directory}/trust`,
     cacheDirectory: `${directory}/cache`,
@@ -125,6 +127,28 @@ describe('a booted state', () => {
     expect(await catalogue.booted(second.snapshot)).toBeDefined();
     await addDay('2026-11-04', 3);
     expect(await catalogue.booted((await get()).snapshot)).toBeDefined();
+  });
+
+  test('is fetched but for what the one of an earlier day has, too', async () => {
+    await addDay('2026-11-02', 1);
+    const first = await get();
+    const snapshot = await publisher.snapshot('debian', '2026-11-03', { a: 'b' });
+    const state = (await catalogue.bootedBytes(first.snapshot))!.source;
+    await publisher.catalogue.addBooted(snapshot, await madeState(100, 1, { state, changed: 5 }), 2 ** 30);
+    await publisher.publish(snapshot);
+    const booted = (await publisher.catalogue.booted(snapshot))!;
+    const second = await get();
+    expect(await catalogue.booted(second.snapshot)).toEqual(booted);
+    expect(await catalogue.store.get(booted.state)).toEqual(await publisher.catalogue.store.get(booted.state));
+    expect(first.fetchedBytes).toBeGreaterThan(400_000);
+    // What comes first, the frame that has changed, and what may lie in a piece with it.
+    expect(second.fetchedBytes).toBeLessThan(0.6 * first.fetchedBytes);
+    expect(readdirSync(`${directory}/cache/pieces`).flatMap((one) => readdirSync(`${directory}/cache/pieces/${one}`))).toEqual([]);
+    // Where that is gone, it is fetched whole.
+    await catalogue.store.remove(booted.state);
+    await catalogue.store.remove((await catalogue.booted(first.snapshot))!.state);
+    expect((await get('debian', 'latest', { state: true })).fetchedBytes).toBeGreaterThan(400_000);
+    expect(await catalogue.booted(second.snapshot)).toEqual(booted);
   });
 });
 

@@ -1,5 +1,7 @@
 /** Brings a published day to this computer, as if it had been built here. */
 import { VmError } from '../../base/errors.ts';
+import { sha256 } from '../../base/sha256.ts';
+import type { ByteSource, StateCodec } from '../../machine/saved-state.ts';
 import type { WallClock } from '../../platform/clock.ts';
 import type { Files } from '../../platform/files.ts';
 import type { Zstd } from '../../platform/zstd.ts';
@@ -16,12 +18,14 @@ import { findDay, publishedDays, readIndexes, readManifest, type PublishedDay } 
 import { ContentFetcher } from './fetcher.ts';
 import type { Source } from './source.ts';
 import type { Manifest } from '../publish/manifest.ts';
-import type { PackIndex } from '../../storage/packs/pack-index.ts';
+import { cutState } from '../publish/state-pieces.ts';
+import type { PackIndex, Piece } from '../../storage/packs/pack-index.ts';
 
 export interface PullHost {
   readonly files: Files;
   readonly clock: WallClock;
   readonly zstd: Zstd;
+  readonly stateCodec: StateCodec;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
 }
@@ -164,6 +168,7 @@ export async function pullDay(
         `${source.name}: the booted state of ${day.name}@${day.day} is not in its index as it should be: leave it out (--no-state), and tell the publisher`,
       );
     sizes.set(state.state, 0);
+    if (!(await store.has(state.state))) await offerPieces(host, catalogue, day.name, index.locate(state.state)!, fetcher);
   }
   const missing = await missingIn(store, [...sizes.keys()]);
   const sum = (digests: Iterable<string>) => [...digests].reduce((total, digest) => total + sizes.get(digest)!, 0);
@@ -178,6 +183,43 @@ export async function pullDay(
   if (wantsState) await catalogue.keepBooted(snapshot, { format: 2, tree: snapshot.tree, ...state });
   await catalogue.add(snapshot);
   return { snapshot, totalBytes, reusedBytes: totalBytes - sum(missing), ...fetcher.counts, known };
+}
+
+/** What the newest booted state of that name that is here has in common with the one that is wanted need not be fetched. */
+async function offerPieces(
+  { stateCodec }: PullHost,
+  catalogue: Catalogue,
+  name: string,
+  pieces: readonly Piece[],
+  fetcher: ContentFetcher,
+): Promise<void> {
+  const here = await newestState(catalogue, name, stateCodec);
+  if (!here) return;
+  const wanted = new Set(pieces.map(({ digest }) => digest));
+  let start = 0;
+  for (const end of here.ends) {
+    const data = here.source.read(start, end - start);
+    start = end;
+    if (wanted.has(await sha256(data))) await fetcher.offer(data);
+  }
+}
+
+async function newestState(
+  catalogue: Catalogue,
+  name: string,
+  codec: StateCodec,
+): Promise<{ source: ByteSource; ends: readonly number[] } | undefined> {
+  for (const snapshot of await catalogue.days(name, () => {})) {
+    const found = await catalogue.bootedBytes(snapshot);
+    if (!found) continue;
+    try {
+      return { source: found.source, ends: cutState(found.source, found.booted, codec) };
+    } catch (error) {
+      // Of another version: it has nothing in common.
+      if (!(error instanceof VmError) || error.code !== 'bad-state') throw error;
+    }
+  }
+  return undefined;
 }
 
 async function hasStates(catalogue: Catalogue, name: string): Promise<boolean> {

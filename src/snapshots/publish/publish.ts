@@ -5,7 +5,7 @@
  */
 import { VmError } from '../../base/errors.ts';
 import { sha256 } from '../../base/sha256.ts';
-import type { StateCodec } from '../../machine/saved-state.ts';
+import { sourceOf, type StateCodec } from '../../machine/saved-state.ts';
 import type { Zstd } from '../../platform/zstd.ts';
 import { encodeSegment, type PackIndex, type Segment } from '../../storage/packs/pack-index.ts';
 import { PackWriter } from '../../storage/packs/pack-writer.ts';
@@ -198,13 +198,9 @@ class Writing {
   async #addState(writer: PackWriter, booted: BootedState): Promise<void> {
     const { name, day } = this.#snapshot;
     const data = await this.#catalogue.store.get(booted.state);
-    const source = {
-      name: 'its file',
-      sizeBytes: data.length,
-      read: (offset: number, length: number) => data.subarray(offset, offset + length),
-    };
     try {
-      await writer.add(booted.state, data, cutState(source, booted, this.#host.stateCodec));
+      const ends = cutState(sourceOf('its file', data), booted, this.#host.stateCodec);
+      await writer.add(booted.state, data, () => ends);
     } catch (cause) {
       if (!(cause instanceof VmError) || cause.code !== 'bad-state') throw cause;
       throw new VmError(

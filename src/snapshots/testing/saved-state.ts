@@ -13,11 +13,19 @@ export const sourceOf = (data: Uint8Array, name = 'machine.state'): ByteSource =
   read: (offset, length) => data.subarray(offset, offset + length),
 });
 
-/** With `pages` pages that no compressor makes smaller, of which the last come first. */
-export async function madeState(pages = 1, seed = 1): Promise<OrderedState> {
+/**
+ * With `pages` pages that no compressor makes smaller, of which the last come first. `like` is a state of the same pages but for so many at the
+ * beginning, with which it is to have in common what it can.
+ */
+export async function madeState(
+  pages = 1,
+  seed = 1,
+  like?: { readonly state: ByteSource; readonly changed: number },
+): Promise<OrderedState> {
   const codec = await nodeStateCodec();
   const memory = new Memory(Math.max(1, Math.ceil(pages / 256)) * 2 ** 20, 0);
   memory.bytes.set(noise(pages * PAGE_SIZE, seed), memory.ramOffset);
+  if (like) memory.bytes.set(noise(like.changed * PAGE_SIZE, seed + 1), memory.ramOffset);
   const data = concatBytes([...writeState({ made: 'for a test', seed }, memory, codec)]);
-  return orderState(sourceOf(data), [pages - 1, Math.max(0, pages - 2)], codec);
+  return orderState(sourceOf(data), [pages - 1, Math.max(0, pages - 2)], codec, like?.state);
 }
