@@ -40,3 +40,9 @@ export class ConsoleTail {
 function indented(line: string): string {
   return `  ${line}`;
 }
+
+/** What a program prints for a terminal only is not its answer: sequences of ECMA-48 (CSI, OSC, DCS and short ones), and carriage returns. */
+export function plain(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return text.replace(/\x1b\[[!-?]*[ -/]*[@-~]|\x1b[\]P][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]|\r/g, '');
+}

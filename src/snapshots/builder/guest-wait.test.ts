@@ -50,7 +50,14 @@ async function waited(play: Play, wait: GuestWait, signal?: AbortSignal) {
 
 describe('waiting for a guest', () => {
   test('says what it waits for and what was printed last, ever more rarely', async () => {
-    const { result, said } = await waited({ worksUntil: 900, prints: { 100: 'Loading modules\r\n' }, doneAt: 500 }, PROMPT);
+    const { result, said } = await waited(
+      {
+        worksUntil: 900,
+        prints: { 100: 'Loading \x1b[1mmodules\x1b[0m\r\n', 101: '\x1b]0;x\x07\x1bP+q6E616D65\x1b\\\x1b[18t\x1b7\x1b[!p' },
+        doneAt: 500,
+      },
+      PROMPT,
+    );
     expect(result).toBe('done');
     expect(said).toEqual([
       "still waiting for the root shell's prompt, 60 s so far; the machine has printed nothing so far",

@@ -4,7 +4,7 @@
  */
 import { VmError } from '../../base/errors.ts';
 import type { MachineEnd } from '../../machine/machine.ts';
-import type { ConsoleTail } from './console-tail.ts';
+import { plain, type ConsoleTail } from './console-tail.ts';
 import type { BuildHost, BuildMachine } from './host.ts';
 
 export interface GuestWait {
@@ -121,8 +121,12 @@ async function watch(host: BuildHost, machine: BuildMachine, tail: ConsoleTail, 
     }
     if (waitedMs < wordMs) continue;
     wordMs *= 2;
-    const last = tail.last(1).trim();
-    const said = last === '' ? 'the machine has printed nothing so far' : `its last line: ${last.slice(0, 200)}`;
+    const last = tail
+      .lines(SEARCHED_LINES)
+      .map(plain)
+      .findLast((line) => line.trim() !== '')
+      ?.trim();
+    const said = last === undefined ? 'the machine has printed nothing so far' : `its last line: ${last.slice(0, 200)}`;
     host.log('info', 'build', `still waiting for ${wait.wanted}, ${Math.round(waitedMs / 1000)} s so far; ${said}`);
   }
   host.signal?.throwIfAborted();

@@ -3,7 +3,7 @@ import type { ChunkStore } from '../../storage/chunk-store.ts';
 import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Tree } from '../../storage/tree.ts';
 import { endsWithPrompt } from '../session/prompt-shown.ts';
-import { ConsoleTail } from './console-tail.ts';
+import { ConsoleTail, plain } from './console-tail.ts';
 import { inEmergency, within, type GuestWait } from './guest-wait.ts';
 import type { BuildHost, BuildMachine } from './host.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from './root.ts';
@@ -120,10 +120,4 @@ class Prompt {
       check();
     });
   }
-}
-
-/** What a program prints for a terminal only is not its answer: CSI and OSC sequences of ECMA-48, and carriage returns. */
-function plain(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.replace(/\x1b\[[?\d;]*[a-zA-Z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\r/g, '');
 }
