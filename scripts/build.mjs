@@ -73,10 +73,10 @@ export async function build(force = false) {
   const { build: bundle } = await import('esbuild');
   await buildPage(bundle);
   if (existsSync(runtime)) await buildHandlers(bundle);
-  // Threads: of a vCPU of KVM's, and of who gets pages while a machine waits.
+  // Threads: of a vCPU of KVM's, and of a machine that waits for pages.
   await bundle({
     absWorkingDir: root,
-    entryPoints: ['src/node/kvm/vcpu-thread.ts', 'src/cli/piece-thread.ts'],
+    entryPoints: ['src/node/kvm/vcpu-thread.ts', 'src/cli/away/machine-thread.ts'],
     outdir: join(root, 'dist'),
     entryNames: '[name]',
     bundle: true,

@@ -10,6 +10,8 @@ import { Symbols } from './symbols.ts';
 export interface CompilerWatch {
   /** Undefined when nobody watches. */
   readonly observer: CompilerObserver | undefined;
+  /** Where its names are from. */
+  readonly symbolsPath: string | undefined;
   /** Completes the log. Rejects when it could not be written. */
   close(): Promise<void>;
 }
@@ -29,6 +31,7 @@ export async function watchCompiler(files: Files, values: ParsedArguments['value
   };
   return {
     observer: log || symbols ? observer : undefined,
+    symbolsPath,
     close: async () => {
       log?.flush();
       await output?.close();
@@ -36,7 +39,8 @@ export async function watchCompiler(files: Files, values: ParsedArguments['value
   };
 }
 
-async function readSymbols(files: Files, path: string): Promise<Symbols> {
+/** Rejects with `not-found` or `bad-image`. */
+export async function readSymbols(files: Files, path: string): Promise<Symbols> {
   const data = await files.read(path);
   if (!data) throw new VmError('not-found', `--symbols ${path}: it does not exist`);
   return new Symbols(new TextDecoder().decode(data), path);

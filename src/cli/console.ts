@@ -1,7 +1,7 @@
 /** Joins the person's terminal (or a pipe) and a machine's console, until the machine ends. */
 import { TYPED_MAX } from '../boards/console-pc.ts';
 import type { Terminal } from '../platform/terminal.ts';
-import type { MachineEnd, RunningMachine } from './machine.ts';
+import type { MachineEnd, AttachedMachine } from './machine.ts';
 
 /** Ctrl-], as telnet and virsh have it. */
 const ESCAPE = 0x1d;
@@ -32,7 +32,7 @@ export interface ConsoleEnd {
  * Gives the console's keys to the machine and its size changes, until it ends; then the terminal is as it was.
  * `onOutput` of the machine goes straight to the terminal and is not our business.
  */
-export async function attach(terminal: Terminal, machine: RunningMachine, options: ConsoleOptions): Promise<ConsoleEnd> {
+export async function attach(terminal: Terminal, machine: AttachedMachine, options: ConsoleOptions): Promise<ConsoleEnd> {
   let by: ConsoleEnd['by'] = 'guest';
   const stopBy = (reason: ConsoleEnd['by']) => () => {
     if (by === 'guest') by = reason;

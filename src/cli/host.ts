@@ -14,9 +14,9 @@ import type { Files } from '../platform/files.ts';
 import type { Terminal } from '../platform/terminal.ts';
 import { DEBIAN_ARCHIVE_KEYS } from '../snapshots/debian/keys/archive-keys.ts';
 import type { RegistryCredentials } from '../snapshots/registry/authorization.ts';
+import type { StartAway } from './away/away-machine.ts';
 import type { StartMachine } from './machine.ts';
 import { Messages } from './messages.ts';
-import { PieceWaiter } from './piece-waiter.ts';
 import { nodeCredentials } from './node-credentials.ts';
 
 export interface Host {
@@ -38,11 +38,11 @@ export interface Host {
   /** Armoured OpenPGP keys that may sign Debian's archive, besides those of this system. */
   readonly archiveKeys: string;
   readonly startMachine: StartMachine;
+  /** One that goes on from a state whose pages are elsewhere. */
+  readonly startAway: StartAway;
   readonly diagnoseKvm: () => Promise<KvmReport>;
   /** What is known for a container registry. */
   readonly registryCredentials: (registry: string) => Promise<RegistryCredentials | undefined>;
-  /** Waits for pieces of a state that is published at a place. */
-  readonly pieceWaiter: (place: string) => Pick<PieceWaiter, 'take' | 'close' | 'fetchedBytes'>;
   /** The built page (dist/web). */
   readonly pageDirectory: string;
   /** The recipes that come with the product. */
@@ -80,9 +80,9 @@ export function nodeHost(signal: AbortSignal): Host {
     runtimeDirectory: () => openRuntimeDirectory(env),
     archiveKeys: DEBIAN_ARCHIVE_KEYS,
     startMachine: async (options) => (await import('./machine.ts')).startMachine(options),
+    startAway: async (options) => (await import('./away/away-machine.ts')).startAway(options),
     diagnoseKvm: () => diagnoseKvm(),
     registryCredentials: nodeCredentials(files, env),
-    pieceWaiter: (place) => new PieceWaiter({ place, directory: fetchedContents(cacheDirectory) }),
     pageDirectory: fileURLToPath(new URL('web', import.meta.url)),
     recipeDirectory: fileURLToPath(new URL('../recipes', import.meta.url)),
     signal,

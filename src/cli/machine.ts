@@ -49,6 +49,9 @@ export interface RunningMachine extends Omit<ConsoleMachine, 'save'> {
   state(): Promise<Uint8Array>;
 }
 
+/** One that somebody is at, wherever it runs. */
+export type AttachedMachine = Omit<RunningMachine, 'state'>;
+
 export type { MachineEnd };
 
 /** What the build has put beside this one. */

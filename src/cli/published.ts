@@ -13,6 +13,9 @@ import { FileChunkStore } from '../storage/file-chunk-store.ts';
 import { fetchedContents, type Host } from './host.ts';
 import { pullHost, pullOptions } from './publishing.ts';
 
+/** Somebody waits, and a line that stands still is asked anew. */
+const SILENCE_MS = 10_000;
+
 /** Where contents come from: this computer, and a place. */
 export interface PublishedContents {
   readonly source: Source;
@@ -29,7 +32,7 @@ export type PublishedSnapshot = OpenedDay & PublishedContents;
 export async function openPublished(host: Host, given: string, place: string, fingerprint: string | undefined): Promise<PublishedSnapshot> {
   const wanted = parseSnapshotName(given);
   const stores = storesOf(host, new Catalogue(host.files, host.dataDirectory));
-  const source = openSource(host, place);
+  const source = sourceAt(host, place);
   const getting = await pullHost(host);
   const options = await pullOptions(host, place, fingerprint);
   const day = findDay(source.name, await listPublished(source, getting, options), wanted);
@@ -39,9 +42,13 @@ export async function openPublished(host: Host, given: string, place: string, fi
 /** The contents below a kept machine. Asks nobody as long as what is needed is here. */
 export async function openBase(host: Host, catalogue: Catalogue, { place, indexes }: PublishedBase): Promise<PublishedContents> {
   const stores = storesOf(host, catalogue);
-  const source = openSource(host, place);
+  const source = sourceAt(host, place);
   const index = await keptIndexes(source, indexes, catalogue.store);
   return { source, index, fetcher: fetcherOf(source, index, stores.here, await pullHost(host), host.cacheDirectory), ...stores };
+}
+
+function sourceAt(host: Host, place: string): Source {
+  return openSource({ ...host, silenceMs: SILENCE_MS }, place);
 }
 
 export function onDemand({ here, index, fetcher }: PublishedContents): OnDemandStore {

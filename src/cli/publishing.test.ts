@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { VmError } from '../base/errors.ts';
-import { PublishedState } from '../snapshots/get/published-state.ts';
+import { PieceSource } from '../snapshots/get/published-state.ts';
 import { TestPublisher } from '../snapshots/testing/published.ts';
 import { main } from './main.ts';
 import type { MachineOptions } from './machine.ts';
-import { testHost, type FakeMachine } from './testing/fakes.ts';
+import { awayBy, testHost, type FakeMachine } from './testing/fakes.ts';
 
 let directory: string;
 let publisher: TestPublisher;
@@ -113,7 +113,15 @@ describe('try of a published snapshot with a booted state', () => {
       if (!options.restore) setTimeout(() => machine.print('root@daybreak:~# '), 0);
       return machine;
     };
-    const status = await main({ ...test.host, startMachine }, ['try', 'debian', '--from', www, '--trust', fingerprint, ...args]);
+    const status = await main({ ...test.host, startMachine, startAway: awayBy(startMachine) }, [
+      'try',
+      'debian',
+      '--from',
+      www,
+      '--trust',
+      fingerprint,
+      ...args,
+    ]);
     return { status, output: test.terminal.output, errors: test.errors.text, asked };
   }
   let fingerprint: string;
@@ -125,7 +133,7 @@ describe('try of a published snapshot with a booted state', () => {
   test('goes on from it, and says what was fetched', async () => {
     const { status, output, errors, asked } = await tried(undefined);
     expect([status, output]).toEqual([7, 'hello\n']);
-    expect(asked[0]).toMatchObject({ memoryBytes: 2 ** 30, restore: { onlyAsked: true, source: expect.any(PublishedState) as unknown } });
+    expect(asked[0]).toMatchObject({ memoryBytes: 2 ** 30, restore: { onlyAsked: true, source: expect.any(PieceSource) as unknown } });
     expect(asked[0]!.kernel).toBeUndefined();
     expect(errors).toMatch(/kB of 4\d\d kB were fetched/);
   });

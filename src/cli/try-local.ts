@@ -9,6 +9,7 @@ import type { Host } from './host.ts';
 import { keepMachine } from './keeping.ts';
 import { baseElsewhere, contentsBelow, FetchingAhead } from './kept-contents.ts';
 import { Registration } from './machines/registration.ts';
+import { Patience, PatientStore } from './patience.ts';
 import { TryRun, unfit, type TryRunOptions, type TrySource, type TryState } from './try-run.ts';
 
 export interface TryLocalOptions extends TryRunOptions {
@@ -93,13 +94,14 @@ async function keptSource(host: Host, catalogue: Catalogue, kept: Kept, options:
   const name = keep!;
   const published = place === undefined ? kept.published : await baseElsewhere(host, catalogue, name, kept, place, trust);
   const fetched = published && (await contentsBelow(host, catalogue, name, kept, published));
-  const store = fetched?.store ?? catalogue.store;
+  const patience = published && new Patience(host, published.place);
+  const store = fetched && patience ? new PatientStore(fetched.store, patience) : catalogue.store;
   const state = cold ? undefined : kept.state;
   // Its console is taken by what it was saved with.
   const why =
     state && (command ? 'it was saved with a shell at its console, which a command needs' : unfit(state, options, 'its saved state'));
   if (why !== undefined) throw notAgain(name, from.name, 'usage', why);
-  const ahead = fetched && !state && new FetchingAhead(fetched.store, [kernel.digest, ...fetched.order]);
+  const ahead = fetched && !state ? new FetchingAhead(fetched.store, [kernel.digest, ...fetched.order]) : undefined;
   return {
     label: `${name}, of ${from.name}@${from.day}`,
     tree: () => catalogue.treeOf(name, kept.tree),
@@ -110,7 +112,10 @@ async function keptSource(host: Host, catalogue: Catalogue, kept: Kept, options:
     why: undefined,
     keep: (as, root, saved) => keepMachine(host, catalogue, as, { ...kept, ...(published && { published }) }, root, { saved, fetched }),
     statePath: (file) => catalogue.statePath(file),
-    ...(ahead && { close: () => ahead.close() }),
+    async close() {
+      patience?.close();
+      await ahead?.close();
+    },
   };
 }
 

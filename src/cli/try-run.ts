@@ -1,7 +1,6 @@
 /** A machine that goes on from a booted state, or boots, to the root shell at its prompt: for a person or a command at this terminal. */
 import { randomBytes } from 'node:crypto';
 import { VmError } from '../base/errors.ts';
-import type { ByteSource } from '../machine/saved-state.ts';
 import { BOOT_COMMAND_LINE, ROOT_TAG, SYSTEM_MEMORY_BYTES } from '../snapshots/builder/root.ts';
 import { PromptGate } from '../snapshots/session/prompt-gate.ts';
 import { againLine, powerOffLine, promptLine } from '../snapshots/session/prompt-line.ts';
@@ -15,7 +14,8 @@ import { attach, type ConsoleEnd } from './console.ts';
 import { EXIT_CLOSED, EXIT_FAILURE, EXIT_OK, EXIT_OURS } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import type { Sealable } from './keeping.ts';
-import type { MachineOptions, RunningMachine } from './machine.ts';
+import type { AwayOptions } from './away/away-machine.ts';
+import type { AttachedMachine } from './machine.ts';
 import type { Registration } from './machines/registration.ts';
 import { printStats, type statsFormat } from './stats.ts';
 import { ESCAPE_HINT } from './usage/running.ts';
@@ -53,7 +53,8 @@ export interface TryState {
   readonly memoryBytes: number;
   /** The tree that its machine has, where that is not its source's. */
   readonly tree?: () => Promise<Tree>;
-  readonly open: () => Promise<string | ByteSource>;
+  /** Where its file is, or what it consists of where its pages are elsewhere. */
+  readonly open: () => Promise<string | Pick<AwayOptions, 'parts' | 'piece'>>;
   /** It could not be used, for that reason. Rejects when its machine is not to be booted instead. */
   readonly unusable: (error: VmError) => Promise<void>;
   /** Brings here what of it is elsewhere. */
@@ -82,8 +83,11 @@ export class TryRun {
   readonly #source: TrySource;
   readonly #options: TryRunOptions;
   readonly #registered: Registration;
-  #machine: RunningMachine | undefined;
-  #root!: TreeFileSystem;
+  #machine: AttachedMachine | undefined;
+  #root!: Sealable;
+  #dispose: (() => Promise<void>) | undefined;
+  /** Digest of the tree below what it writes. */
+  #over = '';
   #gate!: PromptGate;
   #atPrompt = false;
   /** What a person sees is what the machine shows. */
@@ -125,6 +129,7 @@ export class TryRun {
     if (end.machine.kind === 'failed' && !this.#isKept) throw end.machine.error;
     const keep = this.#registered.keptAs;
     if (keep !== undefined) await this.#keep(keep);
+    await this.#dispose?.();
     if (end.machine.kind === 'failed') throw end.machine.error;
     if (this.#saved) return EXIT_OK;
     return this.#exit(end);
@@ -179,9 +184,8 @@ export class TryRun {
     if (this.#status !== undefined) throw new VmError('cancelled', 'its shell has just ended');
     if (this.#resumed) await state!.complete?.();
     const file = `${randomBytes(8).toString('hex')}.state`;
-    const over = await this.#root.identity();
     const sizeBytes = await machine.save(statePath(file), 'end');
-    this.#saved = { file, sizeBytes, memoryBytes: machine.memoryBytes, over, nonce: this.#nonce, tail: this.#gate.tail };
+    this.#saved = { file, sizeBytes, memoryBytes: machine.memoryBytes, over: this.#over, nonce: this.#nonce, tail: this.#gate.tail };
     return sizeBytes;
   }
 
@@ -209,7 +213,9 @@ export class TryRun {
     const size = terminal.size();
     const again = state ? this.#source.again : undefined;
     if (again) this.#nonce = again.nonce;
-    this.#root = new TreeFileSystem(await (state?.tree ?? this.#source.tree)(), store);
+    const tree = await (state?.tree ?? this.#source.tree)();
+    this.#over = await tree.digest();
+    const from = await state?.open();
     const person = terminal.inputIsTerminal && terminal.outputIsTerminal;
     this.#gate = new PromptGate(
       {
@@ -239,22 +245,35 @@ export class TryRun {
       again && !endsWithPrompt(again.tail) ? 'open' : state ? 'prompt' : 'boot',
     );
     if (again) this.#gate.tail = again.tail;
-    const machineOptions: MachineOptions = {
-      // A machine that goes on has its kernel: that of a file would be for a reset, which ends it.
-      ...(state ? { restore: { source: await state.open(), onlyAsked: true } } : { kernel: await kernel.read() }),
+    const machineOptions = {
       initrds: [],
       commandLine: append === undefined ? BOOT_COMMAND_LINE : `${BOOT_COMMAND_LINE} ${append}`,
       memoryBytes: state?.memoryBytes ?? memoryBytes ?? SYSTEM_MEMORY_BYTES,
       accelerator,
       ...(watch.observer && { compilerObserver: watch.observer }),
-      fileSystems: [{ tag: ROOT_TAG, backend: this.#root }],
-      console: 'virtio',
+      console: 'virtio' as const,
       ...(size && { consoleSize: size }),
-      output: (data) => this.#gate.take(data),
+      output: (data: Uint8Array) => this.#gate.take(data),
       noReboot: true,
       log,
     };
-    this.#machine = await this.#host.startMachine(machineOptions);
+    if (typeof from === 'object') {
+      const root = { tag: ROOT_TAG, tree, store };
+      const { symbolsPath } = watch;
+      const machine = await this.#host.startAway({ ...machineOptions, ...from, root, ...(symbolsPath !== undefined && { symbolsPath }) });
+      this.#root = machine;
+      this.#machine = machine;
+      this.#dispose = () => machine.dispose();
+    } else {
+      const root = new TreeFileSystem(tree, store);
+      this.#root = root;
+      this.#machine = await this.#host.startMachine({
+        ...machineOptions,
+        // A machine that goes on has its kernel: that of a file would be for a reset, which ends it.
+        ...(from === undefined ? { kernel: await kernel.read() } : { restore: { source: from, onlyAsked: true } }),
+        fileSystems: [{ tag: ROOT_TAG, backend: root }],
+      });
+    }
     this.#registered.attach(this.#machine, this.#canSave ? () => this.#save() : undefined);
   }
 
@@ -273,7 +292,13 @@ export class TryRun {
   }
 
   async #keep(name: string): Promise<void> {
-    await this.#source.keep!(name, this.#root, this.#saved);
+    try {
+      await this.#source.keep!(name, this.#root, this.#saved);
+    } catch (error) {
+      // Whoever has ended us hears nothing else.
+      if (this.#host.signal.aborted && error instanceof VmError) this.#host.messages.error(`${name} is not kept: ${error.message}`);
+      throw error;
+    }
     this.#registered.wasKept();
   }
 

@@ -19,6 +19,7 @@ import { Registration } from './machines/registration.ts';
 import { localState } from './try-local.ts';
 import { TryRun, unfit, type TrySource, type TryState } from './try-run.ts';
 import { formatBytes } from './messages.ts';
+import { Patience, PatientStore } from './patience.ts';
 import { onDemand, openPublished } from './published.ts';
 import { fingerprintOf } from './publishing.ts';
 import { runInTerminal, type RunInTerminal } from './run-in-terminal.ts';
@@ -155,7 +156,7 @@ async function published(
   const opened = await openPublished(host, given, place, fingerprintOf(text(values, 'trust')));
   const { manifest, index, snapshot, tree, fetcher, here, cache } = opened;
   const store = onDemand(opened);
-  const waiter = host.pieceWaiter(place);
+  const patience = new Patience(host, place);
   const order = await orderOf(here, manifest.order);
   let ahead: FetchingAhead | undefined;
   /** A boot asks for what the publisher's asked for. */
@@ -167,19 +168,16 @@ async function published(
   const why = cold ? undefined : bytes ? unfit(bytes, asked) : 'its booted state is not published';
   const usable = bytes && !cold && why === undefined ? bytes : undefined;
   const name = `the booted state of ${snapshot.name}@${snapshot.day}`;
-  let opening: Promise<PublishedState> | undefined;
+  let going: PublishedState | undefined;
   const onPiece = (done: number, total: number): void => host.messages.progress({ step: 'booted state', done, total, unit: 'items' });
   const fetched: TryState | undefined = usable && {
     memoryBytes: usable.memoryBytes,
-    open: () =>
-      (opening = PublishedState.open(
-        name,
-        usable,
-        { index, fetcher, store: here, take: (piece) => waiter.take(piece) },
-        onPiece,
-        host.signal,
-      )),
-    complete: async () => (await opening)?.complete(onPiece, host.signal),
+    async open() {
+      const state = await patience.for(() => PublishedState.open(name, usable, { index, fetcher, store: here }, onPiece, host.signal));
+      going = state;
+      return { parts: state.parts, piece: (digest) => patience.for(() => state.piece(digest)) };
+    },
+    complete: async () => going && patience.for(() => going!.complete(onPiece, host.signal)),
     unusable: fetchAhead,
   };
   // A command alone asks for what it needs.
@@ -193,7 +191,7 @@ async function published(
   return {
     snapshot,
     tree,
-    store,
+    store: new PatientStore(store, patience),
     ...((!command || keeping) && { why }),
     published: {
       state: usable && ((await catalogue.store.has(usable.state)) ? localState(catalogue.store, usable) : fetched),
@@ -201,8 +199,8 @@ async function published(
     },
     async close() {
       await ahead?.close();
-      await waiter.close();
-      const fetchedBytes = fetcher.counts.fetchedBytes + waiter.fetchedBytes;
+      patience.close();
+      const { fetchedBytes } = fetcher.counts;
       const totalBytes = snapshot.contentBytes + (usable?.sizeBytes ?? 0);
       if (!command) host.messages.line(`${formatBytes(fetchedBytes)} of ${formatBytes(totalBytes)} were fetched (packed)`);
       await cache.prune(host.clock, () => false, CACHE_BYTES, CACHE_IN_USE_MS);

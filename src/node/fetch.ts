@@ -86,12 +86,17 @@ export class NodeFetch implements Fetch {
     this.#https.destroy();
   }
 
-  async #request(method: string, url: URL, options: SendOptions): Promise<IncomingMessage> {
+  async #request(method: string, url: URL, options: SendOptions & Pick<GetOptions, 'silenceMs'>): Promise<IncomingMessage> {
     const proxy = this.#proxyFor(url);
     const headers: Record<string, string> = { host: url.host, 'user-agent': 'daybreak', accept: '*/*', ...options.headers };
     const { body } = options;
     if (body || method === 'POST' || method === 'PUT') headers['content-length'] = String(body?.length ?? 0);
-    const common: RequestOptions = { method, headers, timeout: this.#silenceMs, ...(options.signal && { signal: options.signal }) };
+    const common: RequestOptions = {
+      method,
+      headers,
+      timeout: options.silenceMs ?? this.#silenceMs,
+      ...(options.signal && { signal: options.signal }),
+    };
     const secure = url.protocol === 'https:';
     const tunnel = proxy && secure ? await this.#tunnel(proxy, url, options.signal) : undefined;
     return new Promise((resolve, reject) => {
@@ -111,7 +116,7 @@ export class NodeFetch implements Fetch {
       })();
       request.on('response', resolve);
       request.on('timeout', () =>
-        request.destroy(new VmError('network', `cannot get ${url.href}: no answer for ${this.#silenceMs / 1000} s`)),
+        request.destroy(new VmError('network', `cannot get ${url.href}: no answer for ${(options.silenceMs ?? this.#silenceMs) / 1000} s`)),
       );
       request.on('error', (error) => reject(options.signal?.aborted ? cancelled(url) : explain(url, error)));
       request.end(body);

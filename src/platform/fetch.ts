@@ -6,6 +6,8 @@ export interface GetOptions {
   /** Asks for so many bytes only. A server may send more all the same. */
   readonly length?: number;
   readonly signal?: AbortSignal;
+  /** How long the server may say nothing; the host has a time of its own. */
+  readonly silenceMs?: number;
   /** Asks caches on the way to look at the origin again. */
   readonly fresh?: boolean;
   /** In small letters. What authorizes does not follow a redirect to another origin. */

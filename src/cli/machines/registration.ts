@@ -5,7 +5,7 @@ import { VmError } from '../../base/errors.ts';
 import { Catalogue } from '../../snapshots/catalogue/catalogue.ts';
 import { isKeptName } from '../../snapshots/catalogue/kept.ts';
 import type { Host } from '../host.ts';
-import type { RunningMachine } from '../machine.ts';
+import type { AttachedMachine } from '../machine.ts';
 import type { Answer, MachineFacts, Request } from './protocol.ts';
 import { MachineRegistry, type Claim } from './registry.ts';
 
@@ -40,12 +40,12 @@ export class Registration {
   readonly #startedMs: number;
   readonly #what: Registering;
   #claim: Claim | undefined;
-  #machine: RunningMachine | undefined;
+  #machine: AttachedMachine | undefined;
   #saveKept: (() => Promise<number>) | undefined;
   #kept: boolean;
   #forced = false;
   #over: Over = { how: 'failed', kept: false };
-  readonly #attached = later<RunningMachine | undefined>();
+  readonly #attached = later<AttachedMachine | undefined>();
   readonly #ended = later<Over>();
 
   private constructor(host: Host, what: Registering, canKeep: boolean) {
@@ -91,7 +91,7 @@ export class Registration {
    * The machine has started.
    * @param saveKept saves its state as that of a kept machine, ends it, and gives the state's size
    */
-  attach(machine: RunningMachine, saveKept?: () => Promise<number>): void {
+  attach(machine: AttachedMachine, saveKept?: () => Promise<number>): void {
     this.#machine = machine;
     this.#saveKept = saveKept;
     this.#attached.resolve(machine);

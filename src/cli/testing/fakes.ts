@@ -8,8 +8,12 @@ import type { Disposable } from '../../base/disposable.ts';
 import { countsOf } from '../../machine/testing/counts.ts';
 import type { Terminal, TerminalInput, TerminalSize } from '../../platform/terminal.ts';
 import { DEBIAN_ARCHIVE_KEYS } from '../../snapshots/debian/keys/archive-keys.ts';
+import { PieceSource } from '../../snapshots/get/published-state.ts';
+import type { ChunkStore } from '../../storage/chunk-store.ts';
+import { TreeFileSystem } from '../../storage/tree-fs/tree-file-system.ts';
 import type { Host } from '../host.ts';
-import type { MachineEnd, MachineOptions, RunningMachine } from '../machine.ts';
+import type { StartAway } from '../away/away-machine.ts';
+import type { MachineEnd, MachineOptions, RunningMachine, StartMachine } from '../machine.ts';
 import { Messages } from '../messages.ts';
 
 /** No pause between attempts lasts so long. */
@@ -189,6 +193,18 @@ export interface TestHost {
   readonly abort: AbortController;
 }
 
+/** A machine whose thread is this one. */
+export function awayBy(startMachine: StartMachine): StartAway {
+  return async ({ root, parts, ...options }) => {
+    const backend = new TreeFileSystem(root.tree, root.store);
+    const source = new PieceSource(parts, () => {
+      throw new Error('no page is asked for here');
+    });
+    const machine = await startMachine({ ...options, restore: { source, onlyAsked: true }, fileSystems: [{ tag: root.tag, backend }] });
+    return Object.assign(machine, { seal: (store: ChunkStore) => backend.seal(store), dispose: async () => {} });
+  };
+}
+
 /** Pauses are over at once; what waits so long that something else must come first waits for that. */
 function sleep(ms: number, aborted?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -226,15 +242,9 @@ export function testHost(
       setTimeout(() => script(machine), 0);
       return machine;
     },
+    startAway: (options) => awayBy(host.startMachine)(options),
     diagnoseKvm: async () => ({ works: false, findings: [{ what: 'a thing', works: false }], problem: 'it is broken', remedy: 'mend it' }),
     registryCredentials: async () => undefined,
-    pieceWaiter: () => ({
-      fetchedBytes: 0,
-      take() {
-        throw new Error('no page is asked for here');
-      },
-      close: async () => {},
-    }),
     pageDirectory: directory,
     recipeDirectory: fileURLToPath(new URL('../../../recipes', import.meta.url)),
     signal: abort.signal,

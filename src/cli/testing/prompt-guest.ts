@@ -2,7 +2,7 @@
 import type { VmError } from '../../base/errors.ts';
 import type { Host } from '../host.ts';
 import { main } from '../main.ts';
-import { testHost, type FakeMachine, type TestHost } from './fakes.ts';
+import { awayBy, testHost, type FakeMachine, type TestHost } from './fakes.ts';
 
 export interface Guest {
   /** What runs prints, and ends with; undefined: the machine ends on its own. */
@@ -25,6 +25,7 @@ export async function triedIn(directory: string, guest: Guest, ...args: string[]
   const { startMachine } = test.host;
   const host: Host = {
     ...test.host,
+    startAway: (options) => awayBy(host.startMachine)(options),
     startMachine: async (options) => {
       if (options.restore !== undefined && guest.refuse) throw guest.refuse;
       const machine = (await startMachine(options)) as FakeMachine;

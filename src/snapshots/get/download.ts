@@ -12,6 +12,8 @@ const ANSWER_MS = 5 * 60_000;
 export interface DownloadHost {
   readonly fetch: Fetch;
   readonly clock: WallClock;
+  /** How long a server may say nothing. */
+  readonly silenceMs?: number;
 }
 
 /** Who we are, to a server that wants to know. */
@@ -125,12 +127,17 @@ async function attemptIt(host: DownloadHost, wanted: Download, parts: Uint8Array
   }
 }
 
-async function ask({ fetch }: DownloadHost, wanted: Download, have: number, signal: AbortSignal) {
+async function ask({ fetch, silenceMs }: DownloadHost, wanted: Download, have: number, signal: AbortSignal) {
   const { url, offset, length, authorizer } = wanted;
   const range = length === undefined ? { fresh: true } : { offset: offset + have, length: length - have };
   for (let asked = 0; ; asked++) {
     const identity = authorizer?.headers() ?? {};
-    const response = await fetch.get(url, { ...range, headers: { ...wanted.headers, ...identity }, signal });
+    const response = await fetch.get(url, {
+      ...range,
+      headers: { ...wanted.headers, ...identity },
+      signal,
+      ...(silenceMs !== undefined && { silenceMs }),
+    });
     if (response.status !== 401 || !authorizer || asked > 1) return response;
     await discard(response);
     if (!(await authorizer.challenged(identity, response.header('www-authenticate')))) return response;

@@ -9,6 +9,8 @@ import { HttpSource, StorageSource, type Source } from './source.ts';
 
 export interface SourceHost extends RegistryHost {
   readonly files: Files;
+  readonly silenceMs?: number;
+  readonly signal?: AbortSignal;
 }
 
 /** An address, a registry's repository or a directory, as a person names it. Throws VmError `usage`. */

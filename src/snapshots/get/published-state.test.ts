@@ -12,7 +12,7 @@ import { FileChunkStore } from '../../storage/file-chunk-store.ts';
 import { TestPublisher } from '../testing/published.ts';
 import { findDay } from './day.ts';
 import { openSource } from './open-source.ts';
-import { PublishedState, type TakePiece } from './published-state.ts';
+import { PieceSource, PublishedState, type TakePiece } from './published-state.ts';
 import { listPublished, openDay } from './pull.ts';
 import { NodeFetch } from '../../node/fetch.ts';
 
@@ -56,8 +56,9 @@ async function opened(change: (state: { sizeBytes: number; firstBytes: number })
   };
   const before = fetcher.counts.fetchedBytes;
   const bytes = { ...manifest.state!, ...change(manifest.state!) };
-  const state = await PublishedState.open('the booted state', bytes, { index, fetcher, store, take }, () => {});
-  return { state, taken, whole, bytes, fetchedBytes: fetcher.counts.fetchedBytes - before };
+  const published = await PublishedState.open('the booted state', bytes, { index, fetcher, store }, () => {});
+  const state = new PieceSource(published.parts, take);
+  return { state, taken, whole, bytes, published, fetchedBytes: fetcher.counts.fetchedBytes - before };
 }
 
 test('what a machine needs first is here before it goes on, and nothing else', async () => {
@@ -97,6 +98,20 @@ test('any stretch of it is what was published', async () => {
     [whole.length, 1],
   ] as const)
     expect(() => state.read(offset, length)).toThrow(expect.objectContaining({ code: 'bad-state' }));
+});
+
+test('a piece that is asked for is fetched, and the rest where all of it is wanted', async () => {
+  const { published, whole } = await opened();
+  const { pieces, needed } = published.parts;
+  const at = pieces.findIndex(({ digest }) => !needed.has(digest));
+  const from = pieces.slice(0, at).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const { digest, sizeBytes } = pieces[at]!;
+  expect(Buffer.compare(await published.piece(digest), whole.subarray(from, from + sizeBytes))).toBe(0);
+  const seen: string[] = [];
+  await published.complete((done, total) => seen.push(`${done}/${total}`));
+  expect(seen.at(-1)).toBe(`${pieces.length}/${pieces.length}`);
+  rmSync(publisher.www, { recursive: true });
+  for (const piece of pieces) expect((await published.piece(piece.digest)).length).toBe(piece.sizeBytes);
 });
 
 test('a second run finds what the first has fetched', async () => {

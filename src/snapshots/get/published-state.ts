@@ -9,65 +9,112 @@ import type { PackIndex, Piece } from '../../storage/packs/pack-index.ts';
 import type { StateBytes } from '../catalogue/booted.ts';
 import type { ContentFetcher } from './fetcher.ts';
 
+export type StatePiece = Pick<Piece, 'digest' | 'sizeBytes'>;
+
+/** What a state consists of, and those pieces that are here. Plain data: it may be given to another thread. */
+export interface StateParts {
+  readonly name: string;
+  /** In order. */
+  readonly pieces: readonly StatePiece[];
+  readonly needed: ReadonlyMap<string, Uint8Array>;
+}
+
 /** A piece's bytes, verified, at once: whoever asks waits, and nothing else goes on meanwhile. Throws as `ContentFetcher.fetch` rejects. */
-export type TakePiece = (piece: Piece) => Uint8Array;
+export type TakePiece = (piece: StatePiece) => Uint8Array;
 
 /** Pieces that were asked for lately: frames next to each other lie in one. */
 const LATELY = 16;
 
-export class PublishedState implements ByteSource {
-  readonly name: string;
-  readonly sizeBytes: number;
-  readonly #pieces: readonly Piece[];
-  /** Where each piece begins, and behind the last. */
-  readonly #starts: readonly number[];
-  readonly #needed: ReadonlyMap<string, Uint8Array>;
-  readonly #lately = new Map<string, Uint8Array>();
-  readonly #take: TakePiece;
-  /** Fetches all that is not here yet. Rejects as `ContentFetcher.fetch` does. */
-  readonly complete: (onPiece: (done: number, total: number) => void, signal?: AbortSignal) => Promise<void>;
+export interface PublishedStateOptions {
+  readonly index: PackIndex;
+  readonly fetcher: ContentFetcher;
+  readonly store: ChunkStore;
+}
 
-  private constructor(
-    name: string,
-    pieces: readonly Piece[],
-    starts: readonly number[],
-    needed: ReadonlyMap<string, Uint8Array>,
-    take: TakePiece,
-    complete: PublishedState['complete'],
-  ) {
-    this.name = name;
-    this.sizeBytes = starts.at(-1)!;
-    this.#pieces = pieces;
-    this.#starts = starts;
-    this.#needed = needed;
-    this.#take = take;
-    this.complete = complete;
+export class PublishedState {
+  readonly parts: StateParts;
+  readonly #options: PublishedStateOptions;
+
+  private constructor(parts: StateParts, options: PublishedStateOptions) {
+    this.parts = parts;
+    this.#options = options;
   }
 
   /** Fetches what every machine needs into `store`. Rejects with `bad-image` when the index has no such state, or as `ContentFetcher.fetch` does. */
   static async open(
     name: string,
     { state, sizeBytes, firstBytes, tailBytes }: StateBytes,
-    { index, fetcher, store, take }: { index: PackIndex; fetcher: ContentFetcher; store: ChunkStore; take: TakePiece },
+    options: PublishedStateOptions,
     onPiece: (done: number, total: number) => void,
     signal?: AbortSignal,
   ): Promise<PublishedState> {
-    const pieces = index.locate(state) ?? [];
+    const pieces = options.index.locate(state) ?? [];
+    let at = 0;
+    const wanted: string[] = [];
+    for (const { digest, sizeBytes: length } of pieces) {
+      if (at < firstBytes || at + length > sizeBytes - tailBytes) wanted.push(digest);
+      at += length;
+    }
+    if (at !== sizeBytes) throw new VmError('bad-image', `${name}: it is not in the index as it should be: tell the publisher`);
+    await bring(options, wanted, onPiece, signal);
+    const needed = new Map<string, Uint8Array>();
+    for (const digest of wanted) needed.set(digest, await options.store.get(digest));
+    const plain = pieces.map(({ digest, sizeBytes: length }) => ({ digest, sizeBytes: length }));
+    return new PublishedState({ name, pieces: plain, needed }, options);
+  }
+
+  /** Fetches all that is not here yet. Rejects as `ContentFetcher.fetch` does. */
+  complete(onPiece: (done: number, total: number) => void, signal?: AbortSignal): Promise<void> {
+    return bring(
+      this.#options,
+      this.parts.pieces.map(({ digest }) => digest),
+      onPiece,
+      signal,
+    );
+  }
+
+  /** One piece, from here or from where it is published. Rejects as `ContentFetcher.fetch` does. */
+  async piece(digest: string): Promise<Uint8Array> {
+    const { store, fetcher } = this.#options;
+    const here = (await store.has(digest)) ? await store.get(digest).catch(() => undefined) : undefined;
+    if (here) return here;
+    await fetcher.fetch([digest], () => {});
+    return store.get(digest);
+  }
+}
+
+async function bring(
+  { store, fetcher }: PublishedStateOptions,
+  digests: readonly string[],
+  onPiece: (done: number, total: number) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const missing: string[] = [];
+  for (const digest of digests) if (!(await store.has(digest))) missing.push(digest);
+  let done = digests.length - missing.length;
+  await fetcher.fetch(missing, (count) => onPiece((done += count), digests.length), signal);
+}
+
+/** The state's bytes: those of pieces that are not here come by `take`. */
+export class PieceSource implements ByteSource {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly #pieces: readonly StatePiece[];
+  /** Where each piece begins, and behind the last. */
+  readonly #starts: readonly number[];
+  readonly #needed: ReadonlyMap<string, Uint8Array>;
+  readonly #lately = new Map<string, Uint8Array>();
+  readonly #take: TakePiece;
+
+  constructor({ name, pieces, needed }: StateParts, take: TakePiece) {
     const starts = [0];
     for (const piece of pieces) starts.push(starts.at(-1)! + piece.sizeBytes);
-    if (starts.at(-1) !== sizeBytes) throw new VmError('bad-image', `${name}: it is not in the index as it should be: tell the publisher`);
-    const wanted = pieces.filter((_, n) => starts[n]! < firstBytes || starts[n + 1]! > sizeBytes - tailBytes).map(({ digest }) => digest);
-    const bring = async (digests: readonly string[], on: typeof onPiece, stop?: AbortSignal): Promise<void> => {
-      const missing: string[] = [];
-      for (const digest of digests) if (!(await store.has(digest))) missing.push(digest);
-      let done = digests.length - missing.length;
-      await fetcher.fetch(missing, (count) => on((done += count), digests.length), stop);
-    };
-    await bring(wanted, onPiece, signal);
-    const needed = new Map<string, Uint8Array>();
-    for (const digest of wanted) needed.set(digest, await store.get(digest));
-    const all = pieces.map(({ digest }) => digest);
-    return new PublishedState(name, pieces, starts, needed, take, (on, stop) => bring(all, on, stop));
+    this.name = name;
+    this.sizeBytes = starts.at(-1)!;
+    this.#pieces = pieces;
+    this.#starts = starts;
+    this.#needed = needed;
+    this.#take = take;
   }
 
   read(offset: number, length: number): Uint8Array {
@@ -93,7 +140,7 @@ export class PublishedState implements ByteSource {
     return low;
   }
 
-  #piece(piece: Piece): Uint8Array {
+  #piece(piece: StatePiece): Uint8Array {
     const { digest } = piece;
     const known = this.#needed.get(digest) ?? this.#lately.get(digest);
     if (known) return known;

@@ -41,9 +41,10 @@ export class StorageSource implements Source {
 
 export class HttpSource implements Source {
   readonly name: string;
-  readonly #host: DownloadHost;
+  readonly #host: DownloadHost & { readonly signal?: AbortSignal };
 
-  constructor(host: DownloadHost, url: string) {
+  /** @param host its signal ends reading of files as a whole, for which callers give none */
+  constructor(host: DownloadHost & { readonly signal?: AbortSignal }, url: string) {
     this.#host = host;
     this.name = url;
   }
@@ -51,7 +52,8 @@ export class HttpSource implements Source {
   async read(path: string, limitBytes: number): Promise<Uint8Array | undefined> {
     try {
       // One byte more tells that there is more.
-      const data = await download(this.#host, { url: `${this.name}/${path}`, offset: 0, most: limitBytes + 1 });
+      const { signal } = this.#host;
+      const data = await download(this.#host, { url: `${this.name}/${path}`, offset: 0, most: limitBytes + 1, ...(signal && { signal }) });
       if (data.length > limitBytes) throw tooLong(`${this.name}/${path}`, limitBytes);
       return data;
     } catch (error) {
