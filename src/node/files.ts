@@ -144,9 +144,13 @@ export class NodeFiles implements Files {
     await required('rename', from, () => rename(from, to));
   }
 
-  async touch(path: string): Promise<void> {
+  async touch(path: string): Promise<boolean> {
     const now = new Date();
-    await utimes(path, now, now).catch(() => {}); // not there, or not ours
+    return utimes(path, now, now).then(
+      () => true,
+      // What is not ours may be there.
+      () => this.info(path).then(Boolean, () => false),
+    );
   }
 
   async remove(path: string): Promise<void> {

@@ -40,8 +40,8 @@ export interface Files {
   /** Opens for appending at `offset`, cutting off what is behind it. Makes the file and its parents. */
   append(path: string, offset: number): Promise<Appender>;
   rename(from: string, to: string): Promise<void>;
-  /** Makes a file's time of change the present, where that may be changed. Not there is fine; never rejects. */
-  touch(path: string): Promise<void>;
+  /** Makes a file's time of change the present, where that may be changed. False when there is no such file; never rejects. */
+  touch(path: string): Promise<boolean>;
   /** Removes a file or a directory with all in it. Not there is fine. */
   remove(path: string): Promise<void>;
 }

@@ -72,6 +72,44 @@ test('asking for a chunk to be stored again keeps it from being pruned', async (
   expect(await store.prune(clock, () => false)).toMatchObject({ removed: 0 });
 });
 
+test('a chunk that is asked for at the very moment in which it would be pruned stays', async () => {
+  const digest = await store.put(bytes('content'));
+  const files = new NodeFiles();
+  for (const moment of ['info', 'rename'] as const) {
+    age(digest);
+    const pruning = new NodeFiles();
+    let asked: boolean | undefined;
+    let times = 0;
+    pruning[moment] = (async (path: string, to: string) => {
+      // Of info, the second: when it is looked at again.
+      const now = path === fileOf(digest) && ++times === (moment === 'info' ? 2 : 1);
+      if (moment === 'rename' && now) asked = await store.has(digest);
+      const result: unknown = moment === 'info' ? await files.info(path) : await files.rename(path, to);
+      if (moment === 'info' && now) asked = await store.has(digest);
+      return result;
+    }) as never;
+    expect(await new FileChunkStore(pruning, directory).prune(clock, () => false)).toMatchObject({ removed: 0, keptBytes: 7 });
+    expect(asked).toBe(true);
+    expect(await store.get(digest)).toEqual(bytes('content'));
+  }
+});
+
+test('a chunk that was just taken away is not there for who asks, nor for who stores it again', async () => {
+  const digest = await store.put(bytes('content'));
+  age(digest);
+  const pruning = new NodeFiles();
+  const files = new NodeFiles();
+  let asked: boolean | undefined;
+  pruning.remove = async (path) => {
+    asked = await store.has(digest);
+    await store.put(bytes('content'));
+    await files.remove(path);
+  };
+  expect(await new FileChunkStore(pruning, directory).prune(clock, () => false)).toMatchObject({ removed: 1 });
+  expect(asked).toBe(false);
+  expect(await store.get(digest)).toEqual(bytes('content'));
+});
+
 test('prunes what a killed process left behind, also when it had written nothing yet, but no file that may still grow', async () => {
   const digest = await store.put(bytes('content'));
   age(digest);

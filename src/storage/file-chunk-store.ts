@@ -12,6 +12,9 @@ import type { RemovableChunkStore } from './chunk-store.ts';
 /** What was stored or asked for so lately may belong to a tree that a process is still making. */
 const IN_USE_MS = 24 * 3_600_000;
 
+/** How a chunk's name ends while it is taken away: like that of a file which nobody will ever go on with. */
+const ASIDE = '.0.0.new';
+
 export interface PruneResult {
   readonly removed: number;
   readonly removedBytes: number;
@@ -28,11 +31,8 @@ export class FileChunkStore implements RemovableChunkStore {
   }
 
   async has(digest: string): Promise<boolean> {
-    const path = this.#path(digest);
-    if (!(await this.#files.info(path))) return false;
     // Whoever asks may count on it from now on: not to be pruned before a snapshot names it.
-    await this.#files.touch(path);
-    return true;
+    return this.#files.touch(this.#path(digest));
   }
 
   async get(digest: string): Promise<Uint8Array> {
@@ -54,8 +54,7 @@ export class FileChunkStore implements RemovableChunkStore {
     const path = this.#path(digest);
     const known = await this.#files.info(path);
     // A length that differs is damage that a reader would find later, when nobody has the content any more.
-    if (known?.sizeBytes === data.length) await this.#files.touch(path);
-    else await this.#files.write(path, data);
+    if (known?.sizeBytes !== data.length || !(await this.#files.touch(path))) await this.#files.write(path, data);
     return digest;
   }
 
@@ -93,13 +92,30 @@ export class FileChunkStore implements RemovableChunkStore {
     let left = idle.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     for (const { path, sizeBytes } of idle) {
       if (left <= maxBytes) break;
-      // Looked at again: somebody may have come to need it meanwhile.
-      const info = await this.#files.info(path);
-      if (!info || info.mtimeMs >= before) continue;
-      await remove({ path, sizeBytes });
+      if (!(await this.#takeAway(path, before))) continue;
+      removed++;
+      removedBytes += sizeBytes;
       left -= sizeBytes;
     }
     return { removed, removedBytes, keptBytes: keptBytes + left };
+  }
+
+  /** Removes it, unless somebody has come to need it: who asks for it from now on finds nothing, and who asked before has left the time. */
+  async #takeAway(path: string, before: number): Promise<boolean> {
+    const info = await this.#files.info(path);
+    if (!info || info.mtimeMs >= before) return false;
+    const aside = path + ASIDE;
+    try {
+      await this.#files.rename(path, aside);
+    } catch (error) {
+      // Another process has taken it away.
+      if (error instanceof VmError && error.code === 'not-found') return false;
+      throw error;
+    }
+    const asked = ((await this.#files.info(aside))?.mtimeMs ?? 0) >= before;
+    if (asked) await this.#files.rename(aside, path);
+    else await this.#files.remove(aside);
+    return !asked;
   }
 
   /** Digests come from manifests: nothing else becomes a path. */
