@@ -10,7 +10,7 @@ import type { Exit, Registers } from '../../machine/vcpu.ts';
 import * as K from './abi.ts';
 import type { Native } from './native.ts';
 import { signalThread } from './run-signal.ts';
-import { END, MAIN, NOT_ENTERED, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
+import { BELL, END, MAIN, NOT_ENTERED, OVER, OWNER, REQUEST, RESULT, THREAD, TID, type ThreadData } from './thread-words.ts';
 import { checked } from './system.ts';
 import { VCpuBase, type VCpuParts } from './vcpu-base.ts';
 import { getPart, setPart } from './vcpu-state.ts';
@@ -55,9 +55,17 @@ export class ThreadedVCpu extends VCpuBase {
         ? new Worker(program.url, { workerData, resourceLimits })
         : new Worker(program.code, { eval: true, workerData, resourceLimits });
     worker.on('message', wake);
-    worker.on('error', (cause) => {
-      this.#failure = cause;
+    // However it ended: it may not have come to say so itself.
+    const over = (cause: unknown): void => {
+      this.#failure ??= cause;
+      Atomics.store(this.#words, OWNER, OVER);
+      Atomics.add(shared, BELL, 1);
       wake();
+    };
+    worker.on('error', over);
+    worker.on('exit', (status) => {
+      const owner = Atomics.load(this.#words, OWNER);
+      if (owner === MAIN || owner === THREAD) over(`it exited with status ${status}`);
     });
     worker.unref();
   }
