@@ -44,6 +44,26 @@ function runThere(code: readonly number[], turns = TURNS): void {
 
 const place = { linear: BigInt(THERE + 5), physical: CODE + 5 };
 
+test('a module imports no more functions than its regions call, and leaves by one signature', () => {
+  const { Module } = WebAssembly;
+  const made: WebAssembly.Module[] = [];
+  WebAssembly.Module = new Proxy(Module, {
+    construct(target, args: [BufferSource]) {
+      const module = new target(...args);
+      made.push(module);
+      return module;
+    },
+  });
+  try {
+    runThere([...turn([0x01, 0xc8]), HLT]);
+  } finally {
+    WebAssembly.Module = Module;
+  }
+  // V8 compiles something for each signature.
+  const imported = made.map((module) => Module.imports(module).map(({ name }) => name));
+  expect(imported).toEqual([['leaveAt', 'leaveTo', 'leaveHere', 'leaveUnbegun', 'memory']]);
+});
+
 test('a region is told with its place, size and module, and its module before it', () => {
   runThere([...turn([0x01, 0xc8]), HLT]);
   expect(events).toEqual([

@@ -23,7 +23,7 @@ export function emitRegion(region: Region, traits: TraitTable, callees: Callees)
 }
 
 /** Functions of the interpreter and the runtime that every region may call. */
-export const ALWAYS_CALLED = ['leaveAt', 'leaveTo', 'leaveHere', 'interpret', 'storeFlags', 'selectTlb'] as const;
+export const LEAVES = ['leaveAt', 'leaveTo', 'leaveHere', 'leaveUnbegun'] as const;
 
 class RegionEmitter implements Surroundings {
   readonly b = new FunctionBuilder(HANDLER);
@@ -144,9 +144,9 @@ class RegionEmitter implements Surroundings {
     const target = b.get(this.#target);
     b.if(b.op('i32.eqz', target), () => b.returnCall(this.#callees['leaveTo']!, b.get(this.#at), b.get(this.#address)));
     b.if(b.op('i32.lt_s', target, b.i32(0)), () => {
-      b.returnCall(this.#callees['leaveHere']!, b.get(this.#at), b.op('i32.and', target, b.i32(~LAND)));
+      b.returnCall(this.#callees['leaveHere']!, b.get(this.#at), b.op('i64.extend_i32_u', b.op('i32.and', target, b.i32(~LAND))));
     });
-    b.returnCall(this.#callees['leaveAt']!, b.get(this.#at), target);
+    b.returnCall(this.#callees['leaveAt']!, b.get(this.#at), b.op('i64.extend_i32_u', target));
     b.atStart(() => this.#prologue());
     return b.finish();
   }
@@ -163,7 +163,7 @@ class RegionEmitter implements Surroundings {
     const deadline = b.load('i32.load', zero, L.DEADLINE);
     let refused = b.op('i32.lt_s', b.op('i32.sub', deadline, record), b.i32(most));
     if (units) refused = b.op('i32.or', refused, b.op('i32.and', b.load('i32.load', zero, L.FPU_TRAP), b.i32(units)));
-    b.if(refused, () => b.returnCall(this.#callees['interpret']!, record));
+    b.if(refused, () => b.returnCall(this.#callees['leaveUnbegun']!, record, b.i64(0)));
     b.set(this.#at, record);
     b.set(this.#limit, b.op('i32.sub', deadline, b.i32(most)));
     b.set(this.#base, b.load('i64.load', zero, L.PAGE_BASE));

@@ -9,6 +9,8 @@ import * as L from '../runtime/layout.ts';
 import { VECTOR_RUNTIME } from './vector-runtime.ts';
 
 export const HANDLER: Signature = { params: ['i32'], results: ['i32'] };
+/** Of all that compiled code leaves by: V8 compiles something for each signature that a module imports, which takes longer than a region. */
+export const LEAVE: Signature = { params: ['i32', 'i64'], results: ['i32'] };
 
 /** What the runtime (AssemblyScript) provides to handlers; all take linear addresses as i64. */
 export const RUNTIME: Readonly<Record<string, Signature>> = {
@@ -259,7 +261,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
   // For compiled code: its flags may be on their way
 
   const settleFlags = (b: FunctionBuilder) => (): void => void b.call(callees['settleFlags']!);
-  const jumpFrom = define('leaveTo', { params: ['i32', 'i64'], results: ['i32'] }, (b) => {
+  const jumpFrom = define('leaveTo', LEAVE, (b) => {
     const [counted, address] = b.params as [Node, Node];
     const target = lookUp(b, address);
     b.if(b.op('i32.eqz', target), () => {
@@ -274,9 +276,9 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
 
   module.exportFunction(
     'leaveHere',
-    define('leaveHere', { params: ['i32', 'i32'], results: ['i32'] }, (b) => {
+    define('leaveHere', LEAVE, (b) => {
       const [counted, target] = b.params as [Node, Node];
-      land(b, target, counted, settleFlags(b));
+      land(b, b.get(b.variable('i32', b.op('i32.wrap_i64', target))), counted, settleFlags(b));
     }),
   );
 
@@ -288,12 +290,16 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
     b.if(b.op('i32.ge_u', b.get(handler), b.i32(L.H_COMPILED)), () => b.set(handler, interpreter(b, record)));
     b.returnCallIndirect(handlerType, [record], b.get(handler));
   });
-  module.exportFunction('interpret', interpret);
+  module.exportFunction(
+    'leaveUnbegun',
+    define('leaveUnbegun', LEAVE, (b) => b.returnCall(interpret, b.params[0]!)),
+  );
 
   module.exportFunction(
     'leaveAt',
-    define('leaveAt', { params: ['i32', 'i32'], results: ['i32'] }, (b) => {
-      const [at, place] = b.params as [Node, Node];
+    define('leaveAt', LEAVE, (b) => {
+      const at = b.params[0]!;
+      const place = b.get(b.variable('i32', b.op('i32.wrap_i64', b.params[1]!)));
       // Records lie at multiples of their size: what is left over are instructions that have not been counted.
       const target = b.op('i32.and', place, b.i32(-L.RECORD_BYTES));
       const more = b.op('i32.shl', b.op('i32.and', place, b.i32(L.RECORD_BYTES - 1)), b.i32(Math.log2(L.RECORD_BYTES)));
