@@ -77,8 +77,11 @@ describe('a machine that is saved', () => {
       errors: expect.stringContaining('work is saved (1.2 MB); daybreak try debian --keep work goes on'),
     });
     expect((await run('ps', '--all')).output).toMatch(/^work +debian@2026-11-01 +saved .* 1\.2 MB$/m);
+    expect((await run('list')).errors).toBe('machines: work (saved); daybreak ps --all tells more\n');
     const again = await tried(ends, '--keep', 'work');
     expect(again.status, again.errors).toBe(6);
+    expect((await run('list', 'debian')).errors).toContain('machines: work (kept)');
+    expect((await run('list', 'other')).errors).not.toContain('machines');
     const { restore, fileSystems } = again.machines[0]!.options;
     expect(restore).toEqual({ source: path, onlyAsked: true });
     // The state brings what was written; below it is what was below it then.

@@ -28,7 +28,7 @@ lock give the same tree. What a recipe builds on is built first. Nothing is done
 export const LIST: Usage = {
   summary: [['list', 'the snapshots on this computer']],
   synopsis: ['[NAME] [options]'],
-  about: 'The snapshots on this computer, or those of one name, newest first.',
+  about: 'The snapshots on this computer, or those of one name, newest first; and the machines of them, that run or are kept.',
   operands: ['local snapshot'],
   options: { json: { about: 'one line of JSON for each' } },
 };
