@@ -61,6 +61,10 @@ export interface TryState {
   readonly complete?: () => Promise<void>;
 }
 
+/** What went wrong when a machine was to be kept is tried again so often, where no person is there to help. */
+const KEEP_ATTEMPTS = 6;
+const KEEP_AGAIN_MS = 10_000;
+
 /** Time for the guest to see one size before it sees another. */
 const REDRAW_MS = 300;
 
@@ -292,12 +296,21 @@ export class TryRun {
   }
 
   async #keep(name: string): Promise<void> {
-    try {
-      await this.#source.keep!(name, this.#root, this.#saved);
-    } catch (error) {
-      // Whoever has ended us hears nothing else.
-      if (this.#host.signal.aborted && error instanceof VmError) this.#host.messages.error(`${name} is not kept: ${error.message}`);
-      throw error;
+    const { messages, signal, clock, terminal } = this.#host;
+    const attended = terminal.inputIsTerminal && terminal.outputIsTerminal;
+    // A full disk can be helped, and what the machine has written is nowhere else.
+    for (let left = attended ? Number.POSITIVE_INFINITY : KEEP_ATTEMPTS; ; left--) {
+      try {
+        await this.#source.keep!(name, this.#root, this.#saved);
+        break;
+      } catch (error) {
+        if (!(error instanceof VmError)) throw error;
+        // Whoever has ended us hears nothing else.
+        if (signal.aborted) messages.error(`${name} is not kept: ${error.message}`);
+        if (signal.aborted || error.code !== 'host-io' || left <= 1) throw error;
+        messages.error(`${name} is not kept yet: ${error.message}; it is tried again, Ctrl-C gives up what it has written`);
+        await clock.sleep(KEEP_AGAIN_MS, signal);
+      }
     }
     this.#registered.wasKept();
   }

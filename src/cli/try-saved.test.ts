@@ -163,6 +163,26 @@ describe('a machine that is saved', () => {
     expect((await catalogue.kept('work'))!.state).toBeUndefined();
   });
 
+  test('and cannot be kept for want of a disk is tried again: a person may help', async () => {
+    const kept = join(directory, 'data/kept');
+    const exits: Guest = {
+      terminal: true,
+      run: async (machine) => {
+        await writeFile(rootOf(machine), 'mine', 'mine');
+        writeFileSync(kept, 'in the way');
+        setTimeout(() => rmSync(kept), 500);
+        return 3;
+      },
+    };
+    const { status, errors } = await tried(exits, '--keep', 'work');
+    expect(status, errors).toBe(3);
+    expect(errors).toMatch(/work is not kept yet: .*data\/kept.*; it is tried again[^]*kept as work/);
+    rmSync(kept, { recursive: true });
+    const alone = await tried({ run: () => (writeFileSync(kept, 'in the way'), 3) }, '--keep', 'work');
+    expect(alone.status).toBe(1);
+    expect(alone.errors.split('is not kept yet').length - 1).toBe(5);
+  });
+
   test('runs a command: nobody could go on with that', async () => {
     let said = '';
     const guest: Guest = { run: async () => ((said = (await run('stop', 'work', '--save')).errors), 0) };
