@@ -1,25 +1,17 @@
 /** Real guests that come to no prompt: a build says so at once, and what would help. */
-import { afterAll, beforeAll, expect, test, type TestContext } from 'vitest';
-import { nodeHost } from '../../src/cli/host.ts';
-import { NodeClock } from '../../src/node/clock.ts';
-import { nodeStateCodec } from '../../src/node/state-codec.ts';
-import { bootAndAsk } from '../../src/snapshots/builder/booted.ts';
+import { beforeAll, expect, test, type TestContext } from 'vitest';
 import { MemoryChunkStore } from '../../src/storage/chunk-store.ts';
 import { TreeBuilder } from '../../src/storage/tree-builder.ts';
 import { buildDaybreak } from './daybreak.ts';
 import { openSuite } from './debian.ts';
 import { fetched } from './linux.ts';
-import { addFiles, startStateMachine } from './tree-root.ts';
+import { promptFailure } from './no-prompt.ts';
+import { addFiles } from './tree-root.ts';
 
 /** A guest that rests is told from one that works by executing hardly anything, which is as well seen in a tenth of the time. */
 const HASTE = 20;
 
-const real = new NodeClock();
-const clock = { nowMs: () => real.nowMs() * HASTE, sleep: (ms: number, signal?: AbortSignal) => real.sleep(ms / HASTE, signal) };
-const abort = new AbortController();
-
 beforeAll(buildDaybreak);
-afterAll(() => abort.abort());
 
 /** Boots busybox with that script in systemd's place; what that fails with. */
 async function failure(context: TestContext, script: string | undefined): Promise<string> {
@@ -34,18 +26,7 @@ async function failure(context: TestContext, script: string | undefined): Promis
   await addFiles(builder, store, { 'bin/busybox': busybox, ...(script !== undefined && { 'usr/lib/systemd/systemd': start }) });
   for (const path of ['dev', 'proc']) builder.add(path, { type: 'directory', mode: 0o755, uid: 0, gid: 0, mtime: 0 }, 'the test');
   builder.add('dev/console', { type: 'char', mode: 0o600, uid: 0, gid: 0, mtime: 0, major: 5, minor: 1 }, 'the test');
-  const host = {
-    ...nodeHost(abort.signal),
-    clock,
-    progress: () => {},
-    consoleLog: () => {},
-    stateCodec: nodeStateCodec,
-    startMachine: startStateMachine,
-  };
-  return bootAndAsk(host, vmlinuz, builder.build(), store, []).then(
-    () => 'it has one',
-    (error: Error) => error.message,
-  );
+  return promptFailure(vmlinuz, { tree: builder.build(), store }, HASTE);
 }
 
 test.for([
