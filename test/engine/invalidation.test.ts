@@ -85,6 +85,18 @@ describe.each([...ACCELERATORS, COMPILING_LATER])('on $name', ({ name, make }) =
     expectCompiled();
   });
 
+  test('a page whose place in the TLB was taken by another page of code answers with its new code after INVLPG', () => {
+    const entry = twoPages();
+    const rival = THERE + L.TLB_ENTRIES * PAGE;
+    bench.map(BigInt(rival), ONE, P | RW);
+    bench.poke(ONE + 0x10, [RET]);
+    const callRival = [0xb8, ...le(rival + 0x10, 4), 0xff, 0xd0];
+    loop(THERE, [...callRival, ...store(entry, TWO | Number(P | RW)), ...INVLPG_RDI]);
+    bench.untilHalt();
+    expect(reg(EBX)).toBe(sum(1, 1000));
+    expectCompiled();
+  });
+
   test('hot code calls into the address space that CR3 names, back and forth', () => {
     twoPages();
     const other = 0x38000;

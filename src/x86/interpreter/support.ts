@@ -25,6 +25,7 @@ export const RUNTIME: Readonly<Record<string, Signature>> = {
   settleFlags: { params: [], results: [] },
   loadCr3: { params: ['i64'], results: [] },
   refind: { params: ['i64'], results: ['i32'] },
+  noteJump: { params: ['i64', 'i32', 'i32'], results: [] },
   crossing: { params: ['i32'], results: ['i32'] },
   interruptReturn: { params: [], results: ['i32'] },
   deliverPageFault: { params: ['i64'], results: ['i32'] },
@@ -147,7 +148,8 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
     b.returnCall(exit, record, b.i32(L.EXIT_FAULT));
   });
 
-  const lookUp = (b: FunctionBuilder, address: Node): Node => {
+  const slowly = define('lookUp', { params: ['i64', 'i32'], results: ['i32'] }, (b) => {
+    const [address, shortCut] = b.params as [Node, Node];
     const record = b.variable('i32', b.i32(0));
     const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', address, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
     const entry = b.op('i32.add', load32(b, L.TLB_CODE), index);
@@ -158,6 +160,21 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
       b.set(record, b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
     });
     b.if(b.op('i32.eqz', b.get(record)), () => b.set(record, b.call(callees['refind']!, address)));
+    b.if(b.get(record), () => b.call(callees['noteJump']!, address, b.get(record), shortCut));
+    b.return(b.get(record));
+  });
+
+  const lookUp = (b: FunctionBuilder, address: Node): Node => {
+    const low = b.op('i32.wrap_i64', address);
+    const hash = b.op('i32.and', b.op('i32.xor', low, b.op('i32.shr_u', low, b.i32(10))), b.i32(L.JUMP_ENTRIES - 1));
+    const shortCut = b.op('i32.add', b.op('i32.shl', hash, b.i32(4)), b.i32(L.JUMPS));
+    const record = b.variable('i32', b.load('i32.load', shortCut, 8));
+    const same = b.op('i64.eq', b.load('i64.load', shortCut), address);
+    b.if(
+      b.op('i32.and', same, b.op('i32.eq', b.load('i32.load', shortCut, 12), load32(b, L.TLB_CODE))),
+      () => store64(b, L.PAGE_BASE, b.op('i64.and', address, b.i64(-4096))),
+      () => b.set(record, b.call(slowly, address, shortCut)),
+    );
     return b.get(record);
   };
 

@@ -139,6 +139,8 @@ export const LAZY_B = 0x8a80; // u64
 export const HEAT_PERIOD = 0x8a88; // u32
 /** Instructions decoded so far. */
 export const COUNT_DECODED = 0x8a90; // u64
+/** Non-zero: JUMPS holds something. Bits: of which parts of the TLBs it holds non-global pages. */
+export const JUMPS_LIVE = 0x8a98; // u32
 /** While some RAM is still to come from a saved state, RAM_LOW and RAM_HIGH are 0, and these have what they would be; else 0. */
 export const ABSENT_LOW = 0x8ac0; // u64
 export const ABSENT_HIGH = 0x8ac8; // u64
@@ -184,6 +186,16 @@ export const ARENA_END = 0xaa08000;
 export const NOTES = 0xaa08000;
 export const NOTES_BASE = 0xa97e000; // = NOTES - ARENA / 8
 export const NOTES_END = 0xbebf000; // = NOTES_BASE + ARENA_END / 8
+
+/**
+ * Where jumps went last, by hashed address: a linear address (u64), its record (u32), and the code table that has its page (u32). Short cuts: all of
+ * them go when one of their pages is flushed from the TLBs.
+ */
+export const JUMPS = 0xbf28000; // JUMP_ENTRIES * 16
+export const JUMP_ENTRIES = 2048;
+/** A byte for each hash of a linear page: non-zero when JUMPS may lead there. */
+export const JUMP_PAGES = 0xbf30000; // JUMP_MARKS
+export const JUMP_MARKS = 4096;
 
 /**
  * What the decoder knows, written by decode-tables.ts. An index for each opcode of each map, legacy maps first: u16 number of its first

@@ -88,6 +88,41 @@ export function describePage(global: bool, large: bool): void {
   walked = (global ? GLOBAL : 0) | (large ? LARGE : 0);
 }
 
+/** Any of JUMPS_LIVE: there is something in JUMPS. */
+const SOME: u32 = 1 << 31;
+
+/**
+ * Notes where a jump has gone, in its place in JUMPS: the code TLB leads there now. An entry may make way for another page's and come back:
+ * then what is noted still holds. It goes when the page is flushed.
+ */
+export function noteJump(va: u64, record: u32, place: u32): void {
+  const table = load<u32>(L.TLB_CODE);
+  const part = (table - L.TLB) / L.TLB_PART_BYTES;
+  const global = (load<u32>(entryOf(table, va), 12) & GLOBAL) != 0;
+  // What a guest has of these may differ from space to space, by mistake, and then it matters how long they are known.
+  if (global && part != KERNEL) return;
+  store<u64>(place, va);
+  store<u32>(place, record, 8);
+  store<u32>(place, table, 12);
+  store<u8>(jumpMark(va), 1);
+  store<u32>(L.JUMPS_LIVE, load<u32>(L.JUMPS_LIVE) | SOME | (global ? 0 : 1 << part));
+}
+
+/** Non-zero when JUMPS may lead to a page. */
+// @ts-ignore: decorator
+@inline
+function jumpMark(va: u64): u32 {
+  return L.JUMP_PAGES + (<u32>(va >> 12) & (L.JUMP_MARKS - 1));
+}
+
+/** @param which bits of JUMPS_LIVE: the parts whose non-global pages go, or all */
+function forgetJumps(which: u32): void {
+  if (!(load<u32>(L.JUMPS_LIVE) & which)) return;
+  memory.fill(L.JUMPS, 0, L.JUMP_ENTRIES * 16);
+  memory.fill(L.JUMP_PAGES, 0, L.JUMP_MARKS);
+  store<u32>(L.JUMPS_LIVE, 0);
+}
+
 /** Enters a translation into an active table; `value` is what that holds: host minus linear address, or a code page. */
 export function fill(table: u32, va: u64, value: u32): void {
   const entry = entryOf(table, va);
@@ -111,6 +146,7 @@ function clearTable(table: u32): void {
 
 function clearPart(part: u32): void {
   for (let table = tablesOf(part); table < endOf(part); table += L.TLB_TABLE_BYTES) clearTable(table);
+  forgetJumps(SOME);
   store<u32>(about(part), 1, PART_LIVE);
   store<u32>(about(part), 0, PART_LOGGED);
 }
@@ -137,6 +173,7 @@ export function flushTlb(): void {
 
 /** Drops what is not global of one part. */
 function flushPart(part: u32): void {
+  forgetJumps(1 << part);
   const count = load<u32>(about(part), PART_LOGGED);
   if (count > <u32>L.TLB_LOG_SIZE) {
     for (let entry = tablesOf(part); entry < endOf(part); entry += 16) {
@@ -164,6 +201,7 @@ export function flushPcid(pcid: u32): void {
 
 /** Drops every piece of a large page in a linear address's gigabyte. */
 function flushLarge(va: u64): void {
+  forgetJumps(SOME);
   for (let part: u32 = 0; part < PARTS; part++) {
     if (!isLive(part)) continue;
     for (let entry = tablesOf(part); entry < endOf(part); entry += 16) {
@@ -176,6 +214,7 @@ function flushLarge(va: u64): void {
 /** INVLPG: drops a linear page from every table of every space, global or not, all of it when it is a large one. */
 export function flushPage(va: u64): void {
   if (load<u8>(largeMark(va))) flushLarge(va);
+  if (load<u8>(jumpMark(va))) forgetJumps(SOME);
   for (let part: u32 = 0; part < PARTS; part++) {
     if (!isLive(part)) continue;
     for (let table = tablesOf(part); table < endOf(part); table += L.TLB_TABLE_BYTES) {
@@ -200,6 +239,7 @@ export function flushWriteTlb(): void {
 
 export function flushCodeTlb(): void {
   clearTables(2 * L.TLB_TABLE_BYTES);
+  forgetJumps(SOME);
 }
 
 /** Makes the tables of the current privilege the active ones. Call when CPL, RFLAGS.AC or CR4.SMAP changed. */
