@@ -1,4 +1,5 @@
 import type { Disposable } from '../base/disposable.ts';
+import { Rest } from '../base/rest.ts';
 import type { Pace } from '../platform/pace.ts';
 
 /** HTML, "timers": a delay is a signed 32-bit number. */
@@ -9,6 +10,8 @@ export class BrowserPace implements Pace, Disposable {
   /** A message to oneself comes after the events that wait; a timer of 0 ms would be held up for 4 ms. */
   readonly #channel = new MessageChannel();
   readonly #breathing: (() => void)[] = [];
+  /** A page may not hold its thread, and only isolated ones have memory to do it by. */
+  readonly #rest = !('document' in globalThis) && 'SharedArrayBuffer' in globalThis ? new Rest() : undefined;
 
   constructor() {
     this.#channel.port1.onmessage = () => this.#breathing.shift()?.();
@@ -18,7 +21,8 @@ export class BrowserPace implements Pace, Disposable {
     return performance.now();
   }
 
-  breathe(): Promise<void> {
+  breathe(idleMs = 0): Promise<void> {
+    this.#rest?.hold(idleMs);
     return new Promise((resolve) => {
       this.#breathing.push(resolve);
       this.#channel.port2.postMessage(undefined);

@@ -33,7 +33,7 @@ const FIRST_SLICE = 100_000;
 /** A host that gives us little time makes a machine look slow; slices that are all overhead would make it so. */
 const SMALLEST_SLICE = 20_000;
 const LARGEST_SLICE = 1 << 23;
-/** A wait below this is spent looking at the host's events: host timers are no finer. */
+/** A wait below this is spent looking at the host's events, with short rests: host timers are no finer. */
 const SHORTEST_SLEEP_MS = 1;
 /** From here on a wait may last up to two milliseconds longer, so that its end need not be spent looking. */
 const COARSE_SLEEP_MS = 8;
@@ -265,7 +265,7 @@ export class Machine implements Door {
   async #idle(): Promise<void> {
     const { clock } = this;
     const waitMs = (clock.nextDeadlineNs - this.#realNs) / 1e6;
-    if (waitMs < SHORTEST_SLEEP_MS) await this.#pace.breathe();
+    if (waitMs < SHORTEST_SLEEP_MS) await this.#pace.breathe(waitMs);
     else {
       // Host timers count whole milliseconds on a clock that may be up to one behind.
       const sleepMs = waitMs < COARSE_SLEEP_MS ? waitMs : Math.ceil(waitMs) + 1;

@@ -1,14 +1,18 @@
+import { Rest } from '../base/rest.ts';
 import type { Pace } from '../platform/pace.ts';
 
 /** Longest delay that a Node timer takes. */
 const LONGEST_MS = 2 ** 31 - 1;
 
 export class NodePace implements Pace {
+  readonly #rest = new Rest();
+
   nowMs(): number {
     return performance.now();
   }
 
-  breathe(): Promise<void> {
+  breathe(idleMs = 0): Promise<void> {
+    this.#rest.hold(idleMs);
     return new Promise((resolve) => setImmediate(resolve));
   }
 
