@@ -31,6 +31,8 @@ class RegionEmitter implements Surroundings {
   readonly #region: Region;
   readonly #traits: TraitTable;
   readonly #callees: Callees;
+  /** Nodes that follow a node. */
+  readonly #successors: readonly (readonly number[])[];
   readonly #flow: Flow;
   /** Node of the block at an offset. */
   readonly #nodeAt = new Map<number, number>();
@@ -77,7 +79,8 @@ class RegionEmitter implements Surroundings {
     this.#address = b.variable('i64');
     region.blocks.forEach(({ at }, n) => this.#nodeAt.set(at, n + 1));
     const entries = region.entries.map((at) => this.#nodeAt.get(at)!);
-    this.#flow = analyse([[], ...region.blocks.map((block) => this.#successors(block))], entries);
+    this.#successors = [[], ...region.blocks.map((block) => this.#targets(block).flatMap((at) => this.#nodeAt.get(at) ?? []))];
+    this.#flow = analyse(this.#successors, entries);
     this.#flagsLive = this.#liveFlags();
     this.#registers = new GeneralRegisters(b, this.#flow.loops.size > 0);
   }
@@ -89,10 +92,6 @@ class RegionEmitter implements Surroundings {
   /** Offsets that a block's ending may go to, as far as they are in the region. */
   #targets(block: Block): number[] {
     return block.ending === 'return' ? this.#region.returns.slice(0, MOST_RETURNS) : targetsOf(block);
-  }
-
-  #successors(block: Block): number[] {
-    return this.#targets(block).flatMap((at) => this.#nodeAt.get(at) ?? []);
   }
 
   /** Whether some way out of the region leads from a block's end directly: then the flags at its end count. */
@@ -108,22 +107,25 @@ class RegionEmitter implements Surroundings {
   }
 
   #liveFlags(): boolean[] {
-    const live = Array.from<boolean>({ length: this.#region.blocks.length + 1 }).fill(false);
+    const live = [false, ...this.#region.blocks.map((block) => this.#looksFirst(block) ?? this.#mayLeave(block))];
+    const settled = live.map((now, node) => now || node === 0 || this.#looksFirst(this.#block(node)) !== undefined);
     for (let changed = true; changed;) {
       changed = false;
       for (let node = live.length - 1; node > 0; node--) {
-        if (live[node]) continue;
-        const block = this.#block(node);
-        let now = this.#mayLeave(block) || this.#successors(block).some((to) => live[to] || this.#isBackward(node, to));
-        for (let i = block.steps.length - 1; i >= 0; i--) {
-          const { looksAtFlags, setsFlags } = this.#traits.of(block.steps[i]!.variant);
-          if (setsFlags) now = false;
-          if (looksAtFlags) now = true;
-        }
-        if (now) live[node] = changed = true;
+        if (settled[node] || !this.#successors[node]!.some((to) => live[to] || this.#isBackward(node, to))) continue;
+        live[node] = settled[node] = changed = true;
       }
     }
     return live;
+  }
+
+  /** Whether the first step of a block that has to do with flags looks at them; undefined when none has. */
+  #looksFirst({ steps }: Block): boolean | undefined {
+    for (const { variant } of steps) {
+      const { looksAtFlags, setsFlags } = this.#traits.of(variant);
+      if (looksAtFlags || setsFlags) return looksAtFlags;
+    }
+    return undefined;
   }
 
   /** Going back, the budget may end. */

@@ -51,6 +51,7 @@ export class LazyFlags {
 
   /** Puts them into the variables, and goes on knowing that. */
   settle(): void {
+    if (this.now.stored) return;
     this.store();
     this.now = { ...this.now, stored: true };
   }

@@ -23,6 +23,11 @@ export class ByteWriter {
     this.length += bytes.length;
   }
 
+  /** As `raw`, of a byte or a few. */
+  few(bytes: readonly number[]): void {
+    for (let n = 0; n < bytes.length; n++) this.u8(bytes[n]!);
+  }
+
   /** Unsigned LEB128, below 2^32. */
   u32(value: number): void {
     while (value >= 0x80) {

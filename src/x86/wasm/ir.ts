@@ -391,7 +391,7 @@ export class FunctionBuilder {
         } else if (node.type === 'i64') {
           w.u8(0x42);
           w.s64(node.value as bigint);
-        } else w.raw(node.code);
+        } else w.few(node.code);
         return;
       case PARAM:
       case GET:
@@ -399,22 +399,22 @@ export class FunctionBuilder {
         w.u32(node.immediate);
         return;
       case PURE:
-        w.raw(node.code);
-        if (node.more) w.raw(node.more as readonly number[]);
+        w.few(node.code);
+        if (node.more) w.few(node.more as readonly number[]);
         return;
       case BRANCH:
-        w.raw(node.code);
+        w.few(node.code);
         w.u32(this.#depth - (node.more as Label).depth);
         return;
       case BRANCH_TABLE: {
         const labels = node.more as readonly Label[];
-        w.raw(node.code);
+        w.few(node.code);
         w.u32(labels.length - 1);
         for (const label of labels) w.u32(this.#depth - label.depth);
         return;
       }
       default:
-        w.raw(node.code);
+        w.few(node.code);
         // Memory operations have an alignment hint (none) before their offset.
         if (node.more === undefined) w.u8(0);
         if (node.immediate >= 0) w.u32(node.immediate);
