@@ -143,31 +143,69 @@ export abstract class Ops {
     return this.b.i64(value);
   }
 
-  add = (x: Node, y: Node): Node => this.b.op('i64.add', x, y);
-  sub = (x: Node, y: Node): Node => this.b.op('i64.sub', x, y);
-  and = (x: Node, y: Node): Node => this.b.op('i64.and', x, y);
-  or = (x: Node, y: Node): Node => this.b.op('i64.or', x, y);
-  xor = (x: Node, y: Node): Node => this.b.op('i64.xor', x, y);
-  mul = (x: Node, y: Node): Node => this.b.op('i64.mul', x, y);
-  shl = (x: Node, y: Node): Node => this.b.op('i64.shl', x, y);
+  add(x: Node, y: Node): Node {
+    return this.b.op('i64.add', x, y);
+  }
+  sub(x: Node, y: Node): Node {
+    return this.b.op('i64.sub', x, y);
+  }
+  and(x: Node, y: Node): Node {
+    return this.b.op('i64.and', x, y);
+  }
+  or(x: Node, y: Node): Node {
+    return this.b.op('i64.or', x, y);
+  }
+  xor(x: Node, y: Node): Node {
+    return this.b.op('i64.xor', x, y);
+  }
+  mul(x: Node, y: Node): Node {
+    return this.b.op('i64.mul', x, y);
+  }
+  shl(x: Node, y: Node): Node {
+    return this.b.op('i64.shl', x, y);
+  }
   /** Logical right shift. */
-  shr = (x: Node, y: Node): Node => this.b.op('i64.shr_u', x, y);
+  shr(x: Node, y: Node): Node {
+    return this.b.op('i64.shr_u', x, y);
+  }
   /** Arithmetic right shift. */
-  sar = (x: Node, y: Node): Node => this.b.op('i64.shr_s', x, y);
-  not = (x: Node): Node => this.xor(x, this.const(-1));
+  sar(x: Node, y: Node): Node {
+    return this.b.op('i64.shr_s', x, y);
+  }
+  not(x: Node): Node {
+    return this.xor(x, this.const(-1));
+  }
   /** Comparisons give an i32 of 0 or 1. */
-  eq = (x: Node, y: Node): Node => this.b.op('i64.eq', x, y);
-  ne = (x: Node, y: Node): Node => this.b.op('i64.ne', x, y);
-  isZero = (x: Node): Node => this.b.op('i64.eqz', x);
-  below = (x: Node, y: Node): Node => this.b.op('i64.lt_u', x, y);
-  less = (x: Node, y: Node): Node => this.b.op('i64.lt_s', x, y);
+  eq(x: Node, y: Node): Node {
+    return this.b.op('i64.eq', x, y);
+  }
+  ne(x: Node, y: Node): Node {
+    return this.b.op('i64.ne', x, y);
+  }
+  isZero(x: Node): Node {
+    return this.b.op('i64.eqz', x);
+  }
+  below(x: Node, y: Node): Node {
+    return this.b.op('i64.lt_u', x, y);
+  }
+  less(x: Node, y: Node): Node {
+    return this.b.op('i64.lt_s', x, y);
+  }
   /** i32 to i64, unsigned. */
-  wide = (x: Node): Node => this.b.op('i64.extend_i32_u', x);
+  wide(x: Node): Node {
+    return this.b.op('i64.extend_i32_u', x);
+  }
   /** i64 to i32, cutting. */
-  narrow = (x: Node): Node => this.b.op('i32.wrap_i64', x);
-  select = (whenTrue: Node, whenFalse: Node, condition: Node): Node => this.b.op('i64.select', whenTrue, whenFalse, condition);
+  narrow(x: Node): Node {
+    return this.b.op('i32.wrap_i64', x);
+  }
+  select(whenTrue: Node, whenFalse: Node, condition: Node): Node {
+    return this.b.op('i64.select', whenTrue, whenFalse, condition);
+  }
   /** i32 negation of a condition. */
-  isFalse = (x: Node): Node => this.b.op('i32.eqz', x);
+  isFalse(x: Node): Node {
+    return this.b.op('i32.eqz', x);
+  }
 
   mask(bits: number): bigint {
     return (1n << BigInt(bits)) - 1n;
