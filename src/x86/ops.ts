@@ -56,7 +56,8 @@ export abstract class Ops {
   /** Operand size in bits. */
   readonly size: number;
   readonly long: boolean;
-  readonly #hosts = new Map<number, { host: Variable; written: boolean }>();
+  /** Host addresses of the memory operand by size. */
+  #hosts: Map<number, { host: Variable; written: boolean }> | undefined;
   #linear: Node | undefined;
 
   constructor(b: FunctionBuilder, variant: Variant, callees: Callees) {
@@ -286,10 +287,10 @@ export abstract class Ops {
    * @param blind what is there now will not be read
    */
   host(write: boolean, bytes: number, blind = false): Variable {
-    const known = this.#hosts.get(bytes);
+    const known = this.#hosts?.get(bytes);
     if (known && (known.written || !write)) return known.host;
     const host = this.translate(this.linear(bytes), bytes, write, undefined, blind);
-    this.#hosts.set(bytes, { host, written: write });
+    (this.#hosts ??= new Map<number, { host: Variable; written: boolean }>()).set(bytes, { host, written: write });
     return host;
   }
 

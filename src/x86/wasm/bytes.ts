@@ -2,8 +2,13 @@ import { VALTYPE_CODE, type ValType } from './opcodes.ts';
 
 /** A growing byte buffer with WebAssembly's integer encodings. */
 export class ByteWriter {
-  #bytes = new Uint8Array(256);
+  #bytes: Uint8Array;
   length = 0;
+
+  /** @param size that it will probably have, in bytes */
+  constructor(size = 256) {
+    this.#bytes = new Uint8Array(size);
+  }
 
   #room(count: number): void {
     if (this.length + count <= this.#bytes.length) return;

@@ -76,6 +76,9 @@ export class Node {
   }
 }
 
+/** A value without an effect that nobody uses. */
+const isUseless = ({ uses, kind }: Node): boolean => uses === 0 && kind >= PURE && kind <= GET;
+
 /** A mutable wasm local. */
 export interface Variable {
   readonly type: ValType;
@@ -119,7 +122,7 @@ export class FunctionBuilder {
   readonly #freeVariables: Variable[] = [];
   #lent: Variable[] | undefined;
   // While code is written:
-  readonly #w = new ByteWriter();
+  readonly #w = new ByteWriter(2048);
   readonly #freeLocals: Record<ValType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   #depth = 0;
   #emittedLoop = 0;
@@ -354,22 +357,17 @@ export class FunctionBuilder {
     return nested;
   }
 
-  /** Drops values that nobody uses, last first, so that their arguments can go too. */
-  #sweep(scope: Scope): void {
-    const { items } = scope;
-    let kept = items.length;
+  /** Takes away the uses by values that nobody uses, last first: these are not written then. */
+  #sweep({ items }: Scope): void {
     for (let i = items.length - 1; i >= 0; i--) {
       const item = items[i]!;
       if (item instanceof Control) {
         this.#sweep(item.otherwise);
         this.#sweep(item.body);
-      } else if (item.uses === 0 && item.kind >= PURE && item.kind <= GET) {
+      } else if (isUseless(item)) {
         for (const arg of item.args) arg.uses--;
-        continue;
       }
-      items[--kept] = item;
     }
-    items.splice(0, kept);
   }
 
   #expression(node: Node): void {
@@ -442,7 +440,7 @@ export class FunctionBuilder {
         this.#depth--;
       } else if (item.kind >= EFFECT) {
         this.#expression(item);
-      } else if (!this.#isNested(item)) {
+      } else if (!isUseless(item) && !this.#isNested(item)) {
         this.#expression(item);
         if (item.uses === 0) w.u8(0x1a);
         else {
@@ -462,7 +460,7 @@ export class FunctionBuilder {
     // Falling off the end of a function with a result is a bug in the caller; unreachable keeps the body valid.
     if (this.signature.results.length > 0) code.u8(0x00);
     code.u8(0x0b);
-    const out = new ByteWriter();
+    const out = new ByteWriter(code.length + 64);
     const groups: [ValType, number][] = [];
     for (const type of this.#locals) {
       const last = groups.at(-1);
