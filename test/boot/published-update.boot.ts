@@ -2,9 +2,6 @@
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { NodeFetch } from '../../src/node/fetch.ts';
-import { NodeFiles } from '../../src/node/files.ts';
-import { nodeStateCodec } from '../../src/node/state-codec.ts';
-import { nodeZstd } from '../../src/node/zstd.ts';
 import { contentBytes } from '../../src/snapshots/builder/content-bytes.ts';
 import { Catalogue } from '../../src/snapshots/catalogue/catalogue.ts';
 import { pull } from '../../src/snapshots/get/pull.ts';
@@ -33,13 +30,7 @@ async function reader(directory: string) {
   const publisher = new TestPublisher(directory);
   publisher.nowMs = Date.now();
   const web = await serveDirectory(publisher.www);
-  const host = {
-    files: new NodeFiles(),
-    clock: publisher.clock,
-    zstd: await nodeZstd(),
-    stateCodec: await nodeStateCodec(),
-    progress: () => {},
-  };
+  const host = await publisher.readerHost();
   const source = openSource({ ...host, fetch: new NodeFetch() }, web.url);
   const catalogue = new Catalogue(host.files, join(directory, 'reader'));
   return {

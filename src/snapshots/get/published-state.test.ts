@@ -2,9 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
-import { NodeFiles } from '../../node/files.ts';
 import { nodeStateCodec } from '../../node/state-codec.ts';
-import { nodeZstd } from '../../node/zstd.ts';
 import { Memory, PAGE_SIZE } from '../../machine/memory.ts';
 import { openState } from '../../machine/saved-state-file.ts';
 import { StatePages } from '../../machine/saved-state-supply.ts';
@@ -31,13 +29,7 @@ beforeEach(async () => {
 
 /** The state of a reader with an empty cache; `taken` are pieces that it had to wait for. */
 async function opened(change: (state: { sizeBytes: number; firstBytes: number }) => object = () => ({})) {
-  const host = {
-    files: new NodeFiles(),
-    clock: publisher.clock,
-    zstd: await nodeZstd(),
-    stateCodec: await nodeStateCodec(),
-    progress: () => {},
-  };
+  const host = await publisher.readerHost();
   const source = openSource({ ...host, fetch: new NodeFetch() }, publisher.www);
   const options = { trustDirectory: `${directory}/trust`, cacheDirectory: `${directory}/cache`, fingerprint: publisher.fingerprint };
   const day = findDay(source.name, await listPublished(source, host, options), { name: 'debian', day: 'latest' });

@@ -39,13 +39,7 @@ const clean = (graceMs = 48 * HOUR, evenMuch = false) => collect(publisher.stora
 const packs = () => readdirSync(join(publisher.www, 'packs')).length;
 
 async function read(day = 'latest') {
-  const host = {
-    files: new NodeFiles(),
-    clock: publisher.clock,
-    zstd: await nodeZstd(),
-    stateCodec: await nodeStateCodec(),
-    progress: () => {},
-  };
+  const host = await publisher.readerHost();
   return pull(new StorageSource(publisher.storage), new Catalogue(host.files, `${directory}/reader`), { name: 'debian', day }, host, {
     trustDirectory: `${directory}/trust`,
     cacheDirectory: `${directory}/cache`,

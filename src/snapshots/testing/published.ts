@@ -39,6 +39,11 @@ export class TestPublisher {
   /** With a process that no lock's is known to be over of. */
   readonly locking = { clock: this.clock, processes: { own: 'a test', isOver: async (_name: string) => false } };
 
+  /** What who pulls from it needs of a host, with the publisher's clock. */
+  async readerHost() {
+    return { files: this.files, clock: this.clock, zstd: await nodeZstd(), stateCodec: await nodeStateCodec(), progress: () => {} };
+  }
+
   async snapshot(name: string, day: string, files: TestFiles): Promise<Snapshot> {
     const nodes = new Map<string, TreeNode>([['', { type: 'directory', mode: 0o755, uid: 0, gid: 0, mtime: 0 }]]);
     let contentBytes = 0;
