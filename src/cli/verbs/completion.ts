@@ -1,4 +1,5 @@
 /** `daybreak completion`: what makes a shell complete our verbs, options and names. */
+import { withoutControls } from '../table.ts';
 import { VmError } from '../../base/errors.ts';
 import type { ParsedArguments } from '../arguments.ts';
 import { complete } from '../complete.ts';
@@ -19,7 +20,6 @@ export async function completionVerb(host: Host, { positionals }: ParsedArgument
 /** What those scripts call: candidates for the last of the words. */
 export async function printCompletion(host: Host, words: readonly string[]): Promise<void> {
   const { candidates, paths } = await complete(host, words);
-  // oxlint-disable-next-line no-control-regex
-  const lines = candidates.map(([word, about]) => `${word}\t${about.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')}\n`);
+  const lines = candidates.map(([word, about]) => `${word}\t${withoutControls(about, ' ')}\n`);
   host.terminal.write(new TextEncoder().encode(`${lines.join('')}:${paths}\n`));
 }
