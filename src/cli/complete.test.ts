@@ -73,7 +73,7 @@ describe('completion', () => {
     expect(await complete('diff', 'debian@-1', 'debian', '')).toEqual([':none']);
     // A name that a shell would have to quote is not offered.
     expect(await complete('pull', '--from', '')).toEqual(['https://days.example.org', ':directories']);
-    expect(await complete('build', 'debian/')).toEqual(['debian/experimental', 'debian/trixie', ':files']);
+    expect(await complete('build', 'debian/')).toEqual(['debian/experimental', 'debian/kde', 'debian/trixie', ':files']);
   });
 
   test('offers machines that run, once, and those that are kept', async () => {

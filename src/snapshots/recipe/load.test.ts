@@ -27,7 +27,7 @@ function write(name: string, text: string): string {
 
 test('the recipes that are shipped can all be loaded', async () => {
   const names = await recipeNames(files, SHIPPED);
-  expect(names).toEqual(['debian', 'debian/experimental', 'debian/trixie']);
+  expect(names).toEqual(['debian', 'debian/experimental', 'debian/kde', 'debian/trixie']);
   for (const name of names) expect((await loadRecipe(files, SHIPPED, name)).packages).toContain('systemd');
 });
 

@@ -38,7 +38,7 @@ expect = "Hello"
   });
 });
 
-test.each(['debian', 'debian/trixie', 'debian/experimental'])('the recipe %s is sound', (name) => {
+test.each(['debian', 'debian/trixie', 'debian/experimental', 'debian/kde'])('the recipe %s is sound', (name) => {
   const text = readFileSync(new URL(`../../../recipes/${name}.toml`, import.meta.url), 'utf8');
   expect(parseRecipe(name, text).title).toContain('Debian');
 });
