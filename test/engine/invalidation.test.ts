@@ -162,6 +162,30 @@ describe.each([...ACCELERATORS, COMPILING_LATER])('on $name', ({ name, make }) =
     expect(reg(EBX)).toBe(sum(0x201, 0x301));
   });
 
+  test('a hot loop is compiled whole, also where an instruction of it lies across two pages', () => {
+    const { executed } = bench.cpu;
+    const at = TWO - 2;
+    bench.poke(at, [...movEax(3), RET]);
+    loop(at, []);
+    bench.untilHalt();
+    expect(reg(EBX)).toBe(sum(3, 3));
+    const [all, compiled] = [bench.cpu.executed - executed, bench.cpu.counts.compiled - compiledBefore];
+    if (name === 'jit, later') expect(compiled / all).toBeGreaterThan(0.9);
+  });
+
+  test('an instruction across two pages in a hot loop faults at its own address when what it reads goes away', () => {
+    const at = TWO - 3;
+    bench.poke(at, [0x8b, 0x04, 0x25, ...le(THERE, 4), RET]); // mov eax,[THERE]
+    bench.map(BigInt(THERE), DATA, P | RW);
+    bench.poke(DATA, le(7, 4));
+    loop(at, [...store(bench.entry(BigInt(THERE)), 0), 0xbf, ...le(THERE, 4), ...INVLPG_RDI]);
+    expect(bench.untilVector(20 * TURNS)).toBe(PF);
+    expect(bench.frame(0)).toBe(0n);
+    expect(bench.frame(1)).toBe(BigInt(at));
+    expect(reg(EBX)).toBe((TURNS / 2) * 7);
+    expectCompiled();
+  });
+
   test.each([
     ['straight', []],
     ['by a branch', [0x74, 0x00]],

@@ -8,7 +8,7 @@ import { analyse, type Flow } from './graph.ts';
 import { GeneralRegisters } from './general-registers.ts';
 import { DYNAMIC, LazyFlags, type Flags } from './lazy-flags.ts';
 import { StepOps, type Surroundings } from './step-ops.ts';
-import { targetsOf, type Block, type Region } from './region.ts';
+import { lastByteOf, targetsOf, type Block, type Region } from './region.ts';
 import type { TraitTable } from './traits.ts';
 import { VectorRegisters } from './vector-registers.ts';
 
@@ -239,6 +239,7 @@ class RegionEmitter implements Surroundings {
     this.#node = node;
     const block = this.#block(node);
     this.#done = 0;
+    this.#guardRest(block);
     for (const step of block.steps) {
       this.#scope = b.scope;
       b.borrowing(() => (step.variant.encoding.row.semantics as Semantics)(new StepOps(step, this, this.#callees)));
@@ -311,18 +312,34 @@ class RegionEmitter implements Surroundings {
   /** Another page: it must still be mapped to the code that was compiled. */
   #guard(at: number): void {
     const { b } = this;
-    const page = this.#region.pages.find(({ delta }) => delta === (at & ~0xfff))!;
-    const va = this.linear(page.delta);
-    const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', va, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
+    const page = this.linear(at & ~0xfff);
+    b.if(b.op('i32.eqz', this.#isAsCompiled(at & ~0xfff, page)), () => this.#leaveForever(this.linear(at)));
+    b.store('i64.store', b.i32(0), page, L.PAGE_BASE);
+  }
+
+  /** The same for what an instruction at a page's end has of itself on the next one. */
+  #guardRest(block: Block): void {
+    const { b, flags } = this;
+    const rest = lastByteOf(block) & ~0xfff;
+    if (rest === (block.at & ~0xfff)) return;
+    const { now } = flags;
+    b.if(b.op('i32.eqz', this.#isAsCompiled(rest, this.linear(rest))), () => this.#leaveBefore(block.record, 0));
+    flags.now = now;
+  }
+
+  /** Whether the page so far from the first one, at a linear address now, is mapped to the code that was compiled. */
+  #isAsCompiled(delta: number, linear: Node): Node {
+    const { b } = this;
+    const page = this.#region.pages.find((each) => each.delta === delta)!;
+    const index = b.op('i32.and', b.op('i32.wrap_i64', b.op('i64.shr_u', linear, b.i64(8))), b.i32((L.TLB_ENTRIES - 1) << 4));
     const entry = b.op('i32.add', b.load('i32.load', b.i32(0), L.TLB_CODE), index);
     const mapped = b.op(
       'i32.and',
-      b.op('i64.eq', b.load('i64.load', entry), va),
+      b.op('i64.eq', b.load('i64.load', entry), linear),
       b.op('i32.eq', b.load('i32.load', entry, 8), b.i32(page.codePage)),
     );
     const same = b.op('i32.eq', b.load('i32.load', b.i32(page.codePage), L.CP_VERSION), b.i32(page.version));
-    b.if(b.op('i32.eqz', b.op('i32.and', mapped, same)), () => this.#leaveForever(this.linear(at)));
-    b.store('i64.store', b.i32(0), va, L.PAGE_BASE);
+    return b.op('i32.and', mapped, same);
   }
 
   /** Out of the region, to a linear address. */

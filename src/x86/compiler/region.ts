@@ -79,7 +79,14 @@ export function targetsOf({ steps, ending }: Block): number[] {
   } // prettier-ignore
 }
 
-const pageOf = (at: number): number => at & ~0xfff;
+const PAGE = 4096;
+const pageOf = (at: number): number => at & ~(PAGE - 1);
+
+/** Offset of a block's last byte. One instruction that ends on the page after its own is a block by itself. */
+export function lastByteOf({ steps }: Block): number {
+  const { at, length } = steps.at(-1)!;
+  return at + length - 1;
+}
 
 export class RegionFinder {
   readonly #decoded: Decoded;
@@ -140,7 +147,7 @@ class Search {
     const blocks = [...this.#leaders].flatMap((at) => this.#block(at) ?? []);
     const present = new Set(blocks.map(({ at }) => at));
     const entries = [...this.#entries].filter((at) => present.has(at)).slice(0, MOST_ENTRIES);
-    const used = new Set(blocks.map(({ at }) => pageOf(at)));
+    const used = new Set(blocks.flatMap((block) => [pageOf(block.at), pageOf(lastByteOf(block))]));
     const pages = [...this.#pages.values()].filter((page): page is Page => page !== undefined && used.has(page.delta));
     const neighbours = new Map<number, number>();
     for (const block of blocks) {
@@ -184,6 +191,16 @@ class Search {
     return !this.#contained.has(at) && this.#decoded.isEntry(record);
   }
 
+  /** The decoded instruction that a record at the end of a page stands for, which ends on the next page; 0 when that is not known now. */
+  #crossing(record: number, at: number): number {
+    const state = this.#state;
+    const head = L.CROSSING + ((record >>> 5) & (L.CROSSINGS - 1)) * L.CROSSING_BYTES;
+    if (state.u32(head + L.X_RECORD) !== record) return 0;
+    const next = this.#page(pageOf(at) + PAGE);
+    const known = next?.codePage === state.u32(head + L.X_PAGE) && next.version === state.u32(head + L.X_VERSION);
+    return known ? head + L.RECORD_BYTES : 0;
+  }
+
   /** Whether enough jumps have come to a place. */
   #isWarm(at: number): boolean {
     const record = this.#recordAt(at);
@@ -209,14 +226,21 @@ class Search {
       }
       const record = this.#recordAt(at);
       if (record === 0 || (at !== start && this.#belongsElsewhere(at, record))) return;
-      const variant = this.#decoded.variantAt(record);
+      const whole = this.#decoded.variantAt(record);
+      const decoded = whole ? record : this.#crossing(record, at);
+      const variant = whole ?? (decoded === 0 ? undefined : this.#decoded.variantAt(decoded));
       const traits = variant && this.#traits.of(variant);
       if (!variant || !traits?.compiled) {
         this.#found.set(at, undefined);
-        if (variant && !variant.encoding.row.ends) this.#enterAfter(record, at, queue);
+        if (variant && !variant.encoding.row.ends) this.#enterAfter(decoded, at, queue);
         return;
       }
-      const step = readStep(this.#state, record, variant, pageOf(at));
+      if (!whole && at !== start) {
+        // A block of its own, behind a guard: part of it may be mapped elsewhere later.
+        queue.push(at);
+        return;
+      }
+      const step = { ...readStep(this.#state, decoded, variant, pageOf(at)), record };
       this.#found.set(at, { step, traits });
       this.#steps++;
       const next = at + step.length;
@@ -232,7 +256,7 @@ class Search {
           return;
         case 'branch':
           if (target <= at || this.#isWarm(target)) queue.push(target);
-          if (this.#hasPassed(record)) queue.push(next);
+          if (this.#hasPassed(decoded)) queue.push(next);
           return;
         case 'jump':
           queue.push(target);
@@ -316,7 +340,8 @@ class Search {
         const interpreted = this.#found.has(at) && pageOf(at) === pageOf(start);
         return this.#made(start, steps, interpreted ? 'leave' : 'next', interpreted ? this.#recordAt(at) : 0);
       }
-      if (steps.length === MOST_IN_BLOCK || (at !== start && this.#leaders.has(at))) return this.#made(start, steps, 'next', 0);
+      const elsewhere = at !== start && (this.#leaders.has(at) || pageOf(at) !== pageOf(start));
+      if (steps.length === MOST_IN_BLOCK || elsewhere) return this.#made(start, steps, 'next', 0);
       steps.push(found.step);
       if (found.traits.ending !== 'next') return this.#made(start, steps, found.traits.ending, 0);
       at += found.step.length;
