@@ -1,7 +1,7 @@
 /**
  * Acceptance on a host with hardware virtualisation: KDE Plasma. The recipe `debian/kde` is built, booted until Plasma has drawn its desktop, and gone on with from
  * its booted state; each time the picture of its screen is fetched and looked at. Elsewhere the test says why it is skipped. `DAYBREAK_KDE_ACCEL=jit` runs it without
- * KVM, which takes twenty minutes; `DAYBREAK_KDE_HOME=DIR` keeps what is built there, for the next run.
+ * KVM, which takes twelve minutes where `debian` has been built; `DAYBREAK_KDE_HOME=DIR` keeps what is built there, for the next run.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
