@@ -1,5 +1,5 @@
-/** Runs `daybreak boot` as a person does: the built program, in a process of its own. */
-import { spawn, spawnSync } from 'node:child_process';
+/** Runs `daybreak` as a person does: the built program, in a process of its own. */
+import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { VCpuCounts } from '../../src/machine/vcpu.ts';
 
@@ -63,4 +63,36 @@ export function boot(args: readonly string[], reaction?: Reaction, input?: Uint8
     process.once('exit', kill);
     child.on('close', () => process.removeListener('exit', kill));
   });
+}
+
+/** A process of `daybreak`, which goes when the test's process goes. */
+export interface Running {
+  readonly child: ChildProcessWithoutNullStreams;
+  /** What it has printed so far, as one character a byte. */
+  output(): string;
+  errors(): string;
+  readonly ended: Promise<{ readonly status: number | null; readonly output: string; readonly errors: string }>;
+}
+
+/** @param environment what differs from ours */
+export function startDaybreak(args: readonly string[], environment: Readonly<Record<string, string>>): Running {
+  const child = spawn(process.execPath, ['dist/daybreak.js', ...args], {
+    cwd: ROOT,
+    env: { ...process.env, NO_COLOR: '1', ...environment },
+  });
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.stdin.on('error', () => {});
+  let output = '';
+  let errors = '';
+  child.stdout.setEncoding('latin1').on('data', (text: string) => (output += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+  const ended = new Promise<Awaited<Running['ended']>>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => {
+      process.removeListener('exit', kill);
+      resolve({ status, output, errors });
+    });
+  });
+  return { child, output: () => output, errors: () => errors, ended };
 }

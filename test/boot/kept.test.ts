@@ -1,42 +1,31 @@
 /** A published machine on its second day, as a person has it: kept, saved, gone on with when the server is away; and a server that stalls. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { serveDirectory, type WebServer } from '../../src/snapshots/testing/web-server.ts';
-import { buildDaybreak } from './daybreak.ts';
+import { buildDaybreak, startDaybreak, type Running } from './daybreak.ts';
 import { openSuite } from './debian.ts';
 import { fetched } from './linux.ts';
 import { makeShellSnapshot } from './small-shell.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'db-'));
-const children = new Set<ChildProcess>();
+const started: Running[] = [];
 const LONG = { timeout: 600_000, interval: 100 };
 let web: WebServer | undefined;
 
 beforeAll(buildDaybreak, 300_000);
 afterAll(() => {
-  for (const child of children) child.kill('SIGKILL');
+  for (const { child } of started) child.kill('SIGKILL');
   web?.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
-function start(home: string, ...args: string[]) {
+function start(home: string, ...args: string[]): Running {
   const places = Object.fromEntries(['CACHE', 'DATA', 'STATE'].map((what) => [`XDG_${what}_HOME`, join(directory, home)]));
-  const env = { ...process.env, ...places, XDG_RUNTIME_DIR: directory, NO_COLOR: '1' };
-  const child = spawn(process.execPath, [resolve('dist/daybreak.js'), ...args], { env });
-  children.add(child);
-  let [output, errors] = ['', ''];
-  child.stdout.on('data', (data: Buffer) => (output += data.toString('latin1')));
-  child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
-  child.stdin.on('error', () => {});
-  const ended = once(child, 'close').then(([status]) => {
-    children.delete(child);
-    return { status: status as number | null, output, errors };
-  });
-  return { child, output: () => output, errors: () => errors, ended };
+  const running = startDaybreak(args, { ...places, XDG_RUNTIME_DIR: directory });
+  started.push(running);
+  return running;
 }
 
 const daybreak = (home: string, ...args: string[]) => start(home, ...args).ended;

@@ -3,13 +3,12 @@
  * its booted state; each time the picture of its screen is fetched and looked at. Elsewhere the test says why it is skipped. `DAYBREAK_KDE_ACCEL=jit` runs it without
  * KVM, which takes twelve minutes where `debian` has been built; `DAYBREAK_KDE_HOME=DIR` keeps what is built there, for the next run.
  */
-import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { diagnoseKvm } from '../../src/node/kvm/diagnose.ts';
-import { buildDaybreak } from '../boot/daybreak.ts';
+import { buildDaybreak, startDaybreak, type Running } from '../boot/daybreak.ts';
 import { decodePng, type Picture } from './png.ts';
 
 const ACCELERATOR = process.env['DAYBREAK_KDE_ACCEL'] ?? 'kvm';
@@ -28,28 +27,14 @@ afterAll(() => {
   if (kept === undefined) rmSync(home, { recursive: true, force: true });
 });
 
-interface Ended {
-  readonly status: number | null;
-  readonly output: string;
-  readonly errors: string;
-  readonly seconds: number;
-}
+type Ended = Awaited<Running['ended']> & { readonly seconds: number };
 
 /** Downloads are kept where those of `daybreak` are. */
-function daybreak(args: readonly string[]): Promise<Ended> {
+async function daybreak(args: readonly string[]): Promise<Ended> {
   const began = performance.now();
-  const env = { ...process.env, XDG_DATA_HOME: home };
-  return new Promise((done, fail) => {
-    const child = spawn(process.execPath, [resolve('dist/daybreak.js'), ...args, '--accel', ACCELERATOR], {
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let [output, errors] = ['', ''];
-    child.stdout.on('data', (data: Buffer) => (output += data.toString()));
-    child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
-    child.on('error', fail);
-    child.on('close', (status) => done({ status, output, errors, seconds: (performance.now() - began) / 1000 }));
-  });
+  const { child, ended } = startDaybreak([...args, '--accel', ACCELERATOR], { XDG_DATA_HOME: home });
+  child.stdin.end();
+  return { ...(await ended), seconds: (performance.now() - began) / 1000 };
 }
 
 /** Fails unless it is a desktop: a wallpaper, and below it a panel with a clock. */
