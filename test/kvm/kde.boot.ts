@@ -30,9 +30,9 @@ afterAll(() => {
 type Ended = Awaited<Running['ended']> & { readonly seconds: number };
 
 /** Downloads are kept where those of `daybreak` are. */
-async function daybreak(args: readonly string[]): Promise<Ended> {
+async function daybreak(verb: string, ...args: readonly string[]): Promise<Ended> {
   const began = performance.now();
-  const { child, ended } = startDaybreak([...args, '--accel', ACCELERATOR], { XDG_DATA_HOME: home });
+  const { child, ended } = startDaybreak([verb, '--accel', ACCELERATOR, ...args], { XDG_DATA_HOME: home });
   child.stdin.end();
   return { ...(await ended), seconds: (performance.now() - began) / 1000 };
 }
@@ -61,7 +61,7 @@ const PICTURE = 'systemctl is-system-running --wait >/dev/null; plasma-picture /
 
 /** Starts a machine, as a person does, and gives the picture of its desktop. */
 async function desktop(name: string, ...options: string[]): Promise<Ended> {
-  const ended = await daybreak(['try', 'debian/kde', ...options, '--', 'sh', '-c', PICTURE]);
+  const ended = await daybreak('try', 'debian/kde', ...options, '--', 'sh', '-c', PICTURE);
   expect(ended.status, ended.errors).toBe(0);
   const data = Buffer.from(ended.output, 'base64');
   writeFileSync(join(home, `${name}.png`), data);
@@ -77,7 +77,7 @@ test(`KDE Plasma is built, booted and gone on with on ${ACCELERATOR}, and draws 
       return context.skip(problem);
     }
   }
-  const built = await daybreak(['build', 'debian/kde']);
+  const built = await daybreak('build', 'debian/kde');
   expect(built.status, built.errors).toBe(0);
   const booted = await desktop('booted', '--cold');
   const resumed = await desktop('resumed');
