@@ -5,7 +5,7 @@ import { runProcess } from './main.ts';
 // V8 inlines more than our own code repays: a boot takes a twelfth less CPU time with a third of it (docs/performance.md).
 setFlagsFromString('--max-inlined-bytecode-size-cumulative=300');
 
-// Idle, V8 would go through all of its heap three times to give a few MiB back: more CPU time than an idle guest takes. Its own flag against that
+// Idle, V8 would go through all of its heap three times to give a few MiB back: about as much CPU time as an idle guest takes. Its own flag against that
 // comes too late here. Without marking in small steps it has no way to begin; what it does have to collect it collects in one pause.
 setFlagsFromString('--no-incremental-marking');
 
