@@ -300,17 +300,19 @@ export abstract class Ops {
 
   // Checked memory access
 
+  /** Address of the entry for a linear address in the TLB whose table is at an address. */
+  protected tlbEntry(va: Node, table: Node): Node {
+    const { b } = this;
+    return b.op('i32.add', table, b.op('i32.and', this.narrow(this.shr(va, this.const(8))), b.i32((L.TLB_ENTRIES - 1) << 4)));
+  }
+
   /**
    * Host address of `bytes` at a linear address; faults when the access is not allowed.
    * @param segment whose fault it is; the memory operand's if undefined
    */
   translate(va: Node, bytes: number, write: boolean, segment?: number, blind = false): Variable {
     const { b } = this;
-    const entry = b.op(
-      'i32.add',
-      this.state32(write ? L.TLB_WRITE : L.TLB_READ),
-      b.op('i32.and', this.narrow(this.shr(va, this.const(8))), b.i32((L.TLB_ENTRIES - 1) << 4)),
-    );
+    const entry = this.tlbEntry(va, this.state32(write ? L.TLB_WRITE : L.TLB_READ));
     const host = b.variable('i32');
     b.if(
       this.below(this.xor(b.load('i64.load', entry), va), this.const(4097 - bytes)),

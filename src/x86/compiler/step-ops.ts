@@ -222,8 +222,7 @@ export class StepOps extends Ops {
 
   override translate(va: Node, bytes: number, write: boolean): Variable {
     const { b } = this;
-    const table = this.around.tlb(write);
-    const entry = b.op('i32.add', table, b.op('i32.and', this.narrow(this.shr(va, this.const(8))), b.i32((L.TLB_ENTRIES - 1) << 4)));
+    const entry = this.tlbEntry(va, this.around.tlb(write));
     this.around.leaveIf(b.op('i64.ge_u', this.xor(b.load('i64.load', entry), va), this.const(4097 - bytes)));
     return b.variable('i32', b.op('i32.add', b.load('i32.load', entry, 8), this.narrow(va)));
   }

@@ -35,9 +35,15 @@ export function buildInterpreter(variants: Variants): Uint8Array<ArrayBuffer> {
   leave.returnCall(callees['exit']!, leave.params[0]!, leave.i32(L.EXIT_SYSTEM));
   module.define(system, leave.finish());
   const core = module.declare(HANDLER, 'core');
-  module.define(core, buildCore(variants, callees, handlerType, ways));
+  const alone: Variant[] = [];
+  const numberOfAlone = (variant: Variant): number => {
+    let n = alone.indexOf(variant);
+    if (n < 0) n = alone.push(variant) - 1;
+    return L.H_FIRST + variants.all.length + n;
+  };
+  module.define(core, buildCore(variants, callees, handlerType, ways, numberOfAlone));
   for (let n = 0; n < variants.common; n++) handlers.push(core);
-  for (const variant of variants.all.slice(variants.common)) {
+  for (const variant of [...variants.all.slice(variants.common), ...alone]) {
     const { semantics, unit } = variant.encoding.row;
     if (typeof semantics === 'string') {
       handlers.push(system);

@@ -1,6 +1,6 @@
 /**
  * The instructions that programs of all kinds consist of, in 64-bit code: nineteen of twenty that are executed. They are cases of one
- * function (core.ts); all others have a handler each.
+ * function (core.ts); all others have a handler each, as has what calls the runtime (multiplication of 64 bits).
  */
 import { assert } from '../../base/errors.ts';
 import { relationOf } from '../flags.ts';
@@ -32,7 +32,7 @@ const SHAPES: readonly Shape[] = [
   ['05', WIDE, REG], ['25', WIDE, REG], ['3C', ANY, REG], ['3D', WIDE, REG], ['80 /7', ANY, BOTH], ['80 /4', ANY, 'none'],
   ['84 /r', ANY, REG], ['85 /r', WIDE, REG], ['A8', ANY, REG], ['A9', '32', REG], ['F6 /0', ANY, 'none simple'], ['F7 /0', WIDE, REG],
   ['F7 /2', WIDE, REG], ['F7 /3', WIDE, REG], ['FF /0', WIDE, 'none'], ['FF /0', '32', LOAD], ['FF /1', WIDE, REG], ['FF /1', '32', LOAD],
-  ['0F AF /r', WIDE, REG], ['69 /r', WIDE, REG], ['6B /r', WIDE, REG],
+  ['0F AF /r', '32', REG], ['69 /r', '32', REG], ['6B /r', '32', REG],
   ['C1 /0', '32', REG], ['C1 /4', WIDE, REG], ['C1 /5', WIDE, REG], ['C1 /7', WIDE, REG], ['D1 /5', WIDE, REG], ['D3 /4', WIDE, REG], ['D3 /5', WIDE, REG],
   // stack and jumps
   ['50 +r', '64', REG], ['58 +r', '64', REG], ['6A', '64', REG], ['E8', '64', REG], ['FF /2', '64', 'none simple'], ['C3', '64', REG],

@@ -2,13 +2,16 @@
  * The function that interprets what is common (common.ts): a loop around a table of cases. From one of them to the next it is a jump,
  * where handlers that call each other look the callee and its signature up, leave their frame and make another. What is not common
  * is left to its handler, which comes back through the table.
+ *
+ * It calls nothing: around a call V8 would keep what it has in registers on the stack, and have it merge with what it knows on the usual
+ * way. So an instruction whose operand is not in the TLB, or whose address is unusual, is left to a handler of its own, too.
  */
 import { assert } from '../../base/errors.ts';
 import type { Semantics } from '../isa/row.ts';
 import { CF, INVERTED } from '../flags.ts';
 import type { Callees, Variant } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
-import { FunctionBuilder, type Label, type Node } from '../wasm/ir.ts';
+import { FunctionBuilder, type Label, type Node, type Variable } from '../wasm/ir.ts';
 import { HandlerOps } from './handler-ops.ts';
 import { HANDLER, type Ways } from './support.ts';
 import type { Variants } from './variants.ts';
@@ -20,6 +23,8 @@ const UNUSUAL = (L.REC_ADDRESS_32 | L.REC_ADDRESS_16 | L.REC_ABSOLUTE | L.REC_FA
 
 /** How a case ends. */
 interface Endings {
+  /** Before the instruction has taken effect: to the handler that is its own, whatever it is. */
+  alone(): void;
   /** After as many instructions as the case is. */
   next(instructions?: number): void;
   jumpNear(): void;
@@ -36,30 +41,42 @@ class CaseOps extends HandlerOps {
   }
 
   override effectiveAddress(): Node {
-    return this.#indexed(UNUSUAL, () => super.effectiveAddress());
+    return this.variant.memory === 'general' ? this.#indexed(UNUSUAL) : super.effectiveAddress();
   }
 
   override linearAddress(bytes: number): Node {
-    return this.#indexed(UNUSUAL | HAS_BASE, () => super.linearAddress(bytes));
-  }
-
-  /** The usual address in place; `otherwise` when the record has any of the bits from R_SEGMENT on. */
-  #indexed(unusual: number, otherwise: () => Node): Node {
-    if (this.variant.memory !== 'general') return otherwise();
+    if (this.variant.memory !== 'general') return super.linearAddress(bytes);
     const { b, record } = this;
-    const address = b.variable('i64');
-    b.if(
-      b.op('i32.and', b.load('i32.load16_u', record, L.R_SEGMENT), b.i32(unusual)),
-      () => b.set(address, otherwise()),
-      () => {
-        const base = b.load('i64.load', b.load('i32.load16_u', record, L.R_RM));
-        const index = b.load('i64.load', b.load('i32.load16_u', record, L.R_INDEX));
-        const scaled = this.shl(index, b.load('i64.load8_u', record, L.R_SCALE));
-        b.set(address, this.add(this.add(base, scaled), b.load('i64.load32_s', record, L.R_DISP)));
-      },
-    );
+    const offset = this.#indexed(UNUSUAL);
+    const address = b.variable('i64', offset);
+    b.if(b.op('i32.and', b.load('i32.load8_u', record, L.R_SEGMENT), b.i32(HAS_BASE)), () => {
+      // The offset must be canonical by itself, too.
+      b.if(this.ne(this.sar(this.shl(offset, this.const(16)), this.const(16)), offset), () => this.#endings.alone());
+      const base = b.load('i64.load', b.op('i32.shl', this.segmentNumber(), b.i32(3)), L.SEG_BASE);
+      b.set(address, this.add(base, offset));
+    });
     return b.get(address);
   }
+
+  /** Base, index and displacement, where the record has none of the bits from R_SEGMENT on that say that there is more to it. */
+  #indexed(unusual: number): Node {
+    const { b, record } = this;
+    b.if(b.op('i32.and', b.load('i32.load16_u', record, L.R_SEGMENT), b.i32(unusual)), () => this.#endings.alone());
+    const base = b.load('i64.load', b.load('i32.load16_u', record, L.R_RM));
+    const index = b.load('i64.load', b.load('i32.load16_u', record, L.R_INDEX));
+    const scaled = this.shl(index, b.load('i64.load8_u', record, L.R_SCALE));
+    return this.add(this.add(base, scaled), b.load('i64.load32_s', record, L.R_DISP));
+  }
+
+  override translate(va: Node, bytes: number, write: boolean): Variable {
+    const { b } = this;
+    const entry = this.tlbEntry(va, this.state32(write ? L.TLB_WRITE : L.TLB_READ));
+    b.if(b.op('i64.ge_u', this.xor(b.load('i64.load', entry), va), this.const(4097 - bytes)), () => this.#endings.alone());
+    return b.variable('i32', b.op('i32.add', b.load('i32.load', entry, 8), this.narrow(va)));
+  }
+
+  /** Nothing bounces here. */
+  override commit(): void {}
 
   override next(): void {
     this.#endings.next();
@@ -124,8 +141,17 @@ class CaseOps extends HandlerOps {
   }
 }
 
-/** The body of the handler that all common variants share. */
-export function buildCore({ all, pairs, common, jumps }: Variants, callees: Callees, handlerType: number, ways: Ways): Uint8Array {
+/**
+ * The body of the handler that all common variants share.
+ * @param alone number of the handler that is a variant's own
+ */
+export function buildCore(
+  { all, pairs, common, jumps }: Variants,
+  callees: Callees,
+  handlerType: number,
+  ways: Ways,
+  alone: (variant: Variant) => number,
+): Uint8Array {
   const b = new FunctionBuilder(HANDLER);
   const [record] = b.params as [Node];
   const place = b.parameter(0);
@@ -145,7 +171,8 @@ export function buildCore({ all, pairs, common, jumps }: Variants, callees: Call
     b.block((land) => {
       b.block((lookUp) => {
         b.block((near) => {
-          const endings: Endings = {
+          const endingsOf = (variant: Variant): Endings => ({
+            alone: () => b.returnCallIndirect(handlerType, [record], b.i32(alone(variant))),
             next(instructions = 1) {
               go(b.op('i32.add', record, b.i32(instructions * L.RECORD_BYTES)));
               b.br(dispatch);
@@ -155,7 +182,7 @@ export function buildCore({ all, pairs, common, jumps }: Variants, callees: Call
               b.set(address, linear);
               b.br(lookUp);
             },
-          };
+          });
           const end = (): void => {
             b.set(target, b.load('i32.load', record, L.R_LINK));
             b.if(b.op('i32.eqz', b.get(target)), () => b.returnCall(callees['end']!, record));
@@ -163,7 +190,7 @@ export function buildCore({ all, pairs, common, jumps }: Variants, callees: Call
             b.set(place, b.op('i32.sub', record, b.i32(L.RECORD_BYTES)));
             b.br(land);
           };
-          const opsOf = (n: number): CaseOps => new CaseOps(b, all[n]!, callees, handlerType, L.H_FIRST + n, endings);
+          const opsOf = (n: number): CaseOps => new CaseOps(b, all[n]!, callees, handlerType, L.H_FIRST + n, endingsOf(all[n]!));
           const interpreted = Array.from({ length: common - jumps }, (_, n) => (): void => {
             const { semantics, unit } = all[n]!.encoding.row;
             assert(typeof semantics === 'function' && !unit, 'a common instruction is always there');
@@ -184,8 +211,10 @@ export function buildCore({ all, pairs, common, jumps }: Variants, callees: Call
         b.if(b.op('i64.lt_u', distance, b.i64(4096)), () => b.returnCall(callees['jumpNear']!, record));
         b.set(address, b.op('i64.add', b.load('i64.load', b.i32(0), L.PAGE_BASE), distance));
       });
-      b.set(target, ways.lookUp(b, b.get(address)));
-      b.if(b.op('i32.eqz', b.get(target)), () => b.returnCall(callees['exitTo']!, record, b.get(address), b.i32(L.EXIT_LOOKUP)));
+      b.set(
+        target,
+        ways.shortCut(b, b.get(address), () => b.returnCall(callees['jumpTo']!, record, b.get(address))),
+      );
     });
     ways.charge(b, b.get(target), after());
     go(b.get(target));
@@ -195,6 +224,7 @@ export function buildCore({ all, pairs, common, jumps }: Variants, callees: Call
     });
     leave();
   });
+  assert(b.calls === 0, 'the core calls nothing');
   return b.finish();
 }
 

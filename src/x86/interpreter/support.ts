@@ -97,8 +97,8 @@ export const { RUN_LIMIT } = L;
 /** Declares and defines the support functions; returns them by name. */
 /** What functions that go from record to record are built of. */
 export interface Ways {
-  /** Record of a linear address, or 0 when it is not decoded. Makes its page the current one. */
-  lookUp(b: FunctionBuilder, address: Node): Node;
+  /** Record of a linear address where a jump has gone before, whose page it makes the current one. `otherwise` does not come back. */
+  shortCut(b: FunctionBuilder, address: Node, otherwise: () => void): Node;
   /** Takes the way from `counted`, up to where records have been executed, to `target` off the budget; leaves when it is used up. */
   charge(b: FunctionBuilder, target: Node, counted: Node): void;
   /** Counts an arrival at a record that no compiled code begins at; leaves when it becomes hot. */
@@ -164,16 +164,31 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
     b.return(b.get(record));
   });
 
-  const lookUp = (b: FunctionBuilder, address: Node): Node => {
+  /** The entry of the table of jumps for an address, and whether it is that address's. */
+  const jumpEntry = (b: FunctionBuilder, address: Node): { entry: Node; known: Node } => {
     const low = b.op('i32.wrap_i64', address);
     const hash = b.op('i32.and', b.op('i32.xor', low, b.op('i32.shr_u', low, b.i32(10))), b.i32(L.JUMP_ENTRIES - 1));
-    const shortCut = b.op('i32.add', b.op('i32.shl', hash, b.i32(4)), b.i32(L.JUMPS));
-    const record = b.variable('i32', b.load('i32.load', shortCut, 8));
-    const same = b.op('i64.eq', b.load('i64.load', shortCut), address);
+    const entry = b.op('i32.add', b.op('i32.shl', hash, b.i32(4)), b.i32(L.JUMPS));
+    const same = b.op('i64.eq', b.load('i64.load', entry), address);
+    return { entry, known: b.op('i32.and', same, b.op('i32.eq', b.load('i32.load', entry, 12), load32(b, L.TLB_CODE))) };
+  };
+  const enterPage = (b: FunctionBuilder, address: Node): void => store64(b, L.PAGE_BASE, b.op('i64.and', address, b.i64(-4096)));
+
+  const shortCut = (b: FunctionBuilder, address: Node, otherwise: () => void): Node => {
+    const { entry, known } = jumpEntry(b, address);
+    b.if(b.op('i32.eqz', known), otherwise);
+    enterPage(b, address);
+    return b.load('i32.load', entry, 8);
+  };
+
+  /** Record of a linear address, or 0 when it is not decoded. Makes its page the current one. */
+  const lookUp = (b: FunctionBuilder, address: Node): Node => {
+    const { entry, known } = jumpEntry(b, address);
+    const record = b.variable('i32', b.load('i32.load', entry, 8));
     b.if(
-      b.op('i32.and', same, b.op('i32.eq', b.load('i32.load', shortCut, 12), load32(b, L.TLB_CODE))),
-      () => store64(b, L.PAGE_BASE, b.op('i64.and', address, b.i64(-4096))),
-      () => b.set(record, b.call(slowly, address, shortCut)),
+      known,
+      () => enterPage(b, address),
+      () => b.set(record, b.call(slowly, address, entry)),
     );
     return b.get(record);
   };
@@ -373,5 +388,5 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
     'find',
     define('find', { params: ['i64'], results: ['i32'] }, (b) => b.return(lookUp(b, b.params[0]!))),
   );
-  return { callees, ways: { lookUp, charge, warm, interpreter } };
+  return { callees, ways: { shortCut, charge, warm, interpreter } };
 }

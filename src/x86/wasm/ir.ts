@@ -112,6 +112,8 @@ class Control {
 export class FunctionBuilder {
   readonly signature: Signature;
   readonly params: readonly Node[];
+  /** Calls that come back, so far. */
+  calls = 0;
   readonly #locals: ValType[] = [];
   #root: Scope = { items: [] };
   #scope: Scope = this.#root;
@@ -217,6 +219,7 @@ export class FunctionBuilder {
   call(callee: FunctionRef, ...args: readonly Node[]): Node {
     const { params, results } = callee.signature;
     if (args.length !== params.length || args.some((arg, i) => arg.type !== params[i])) throw new Error('bug: call with wrong arguments');
+    this.calls++;
     return this.#add(results.length > 0 ? CALL : EFFECT, results[0], CALL_CODE, args, callee.index, NO_ALIGNMENT);
   }
 
