@@ -139,7 +139,7 @@ export class Engine {
 
   /** The handler that interprets a record, also where compiled code begins. */
   readonly #interpretedBy = (record: number): number => {
-    const note = record >= L.ARENA ? this.state.u32(L.NOTES_BASE + (record >>> 3)) : 0;
+    const note = this.state.u32(record + L.R_NOTE);
     const handler = this.state.u16(record);
     return note & L.NOTE_ENTRY && handler >= L.H_FIRST ? note & 0xffff : handler;
   };

@@ -88,7 +88,7 @@ export class Compiler {
       {
         state,
         variantAt: host.variantAt,
-        isEntry: (record) => this.#waiting.has(record) || (state.u32(L.NOTES_BASE + (record >>> 3)) & L.NOTE_ENTRY) !== 0,
+        isEntry: (record) => this.#waiting.has(record) || (state.u32(record + L.R_NOTE) & L.NOTE_ENTRY) !== 0,
       },
       this.#traits,
     );
@@ -131,7 +131,7 @@ export class Compiler {
 
   #setHeat(record: number, count: number): void {
     const { state } = this.#host;
-    state.setU32(L.NOTES_BASE + (record >>> 3), state.u32(L.HEAT_PERIOD) | count);
+    state.setU32(record + L.R_NOTE, state.u32(L.HEAT_PERIOD) | count);
   }
 
   /**
@@ -199,7 +199,7 @@ export class Compiler {
     region.entries.forEach((at, n) => {
       const { record } = region.blocks.find((block) => block.at === at)!;
       // A place that has been compiled already stays so, except the one that was found hot.
-      const note = L.NOTES_BASE + (record >>> 3);
+      const note = record + L.R_NOTE;
       if (n > 0 && state.u32(note) & L.NOTE_ENTRY) return;
       state.setU32(note, L.NOTE_ENTRY | (n << 16) | this.#host.interpretedBy(record));
       state.setU16(record, handler);
@@ -282,7 +282,7 @@ export class Compiler {
     const { state } = this.#host;
     for (const record of compiled.records) {
       if (state.u16(record) !== compiled.handler) continue;
-      const note = L.NOTES_BASE + (record >>> 3);
+      const note = record + L.R_NOTE;
       state.setU16(record, state.u32(note) & 0xffff);
       state.setU32(note, 0);
     }

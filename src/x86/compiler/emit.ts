@@ -170,7 +170,7 @@ class RegionEmitter implements Surroundings {
     b.set(this.#limit, b.op('i32.sub', deadline, b.i32(most)));
     b.set(this.#base, b.load('i64.load', zero, L.PAGE_BASE));
     if (this.#region.entries.length > 1) {
-      const note = b.load('i32.load', b.op('i32.shr_u', record, b.i32(3)), L.NOTES_BASE);
+      const note = b.load('i32.load', record, L.R_NOTE);
       b.set(this.#entry, b.op('i32.and', b.op('i32.shr_u', note, b.i32(16)), b.i32(0xff)));
     }
     this.#region.entries.forEach((at, n) => {

@@ -204,7 +204,7 @@ class Search {
   /** Whether enough jumps have come to a place. */
   #isWarm(at: number): boolean {
     const record = this.#recordAt(at);
-    const note = record === 0 ? 0 : this.#state.u32(L.NOTES_BASE + (record >>> 3));
+    const note = record === 0 ? 0 : this.#state.u32(record + L.R_NOTE);
     return (note & L.NOTE_ENTRY) !== 0 || (note & 0xffff) >= this.#warm;
   }
 

@@ -193,16 +193,12 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
     return b.get(record);
   };
 
-  const noteOf = (b: FunctionBuilder, record: Node): Node => b.op('i32.shr_u', record, b.i32(3));
-
-  const interpreter = (b: FunctionBuilder, record: Node): Node =>
-    b.op('i32.and', b.load('i32.load', noteOf(b, record), L.NOTES_BASE), b.i32(0xffff));
+  const interpreter = (b: FunctionBuilder, record: Node): Node => b.op('i32.and', b.load('i32.load', record, L.R_NOTE), b.i32(0xffff));
 
   const warm = (b: FunctionBuilder, target: Node): void => {
-    const at = noteOf(b, target);
     const hot = load32(b, L.HOT);
     b.if(hot, () => {
-      const note = b.load('i32.load', at, L.NOTES_BASE);
+      const note = b.load('i32.load', target, L.R_NOTE);
       const period = load32(b, L.HEAT_PERIOD);
       // What was counted in an earlier period is forgotten.
       const count = b.variable('i32', b.op('i32.xor', note, period));
@@ -210,7 +206,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
       b.if(earlier, () => b.set(count, b.i32(0)));
       b.if(b.op('i32.lt_u', b.get(count), hot), () => {
         b.set(count, b.op('i32.add', b.get(count), b.i32(1)));
-        b.store('i32.store', at, b.op('i32.or', period, b.get(count)), L.NOTES_BASE);
+        b.store('i32.store', target, b.op('i32.or', period, b.get(count)), L.R_NOTE);
         b.if(b.op('i32.eq', b.get(count), hot), () => b.returnCall(exit, target, b.i32(L.EXIT_HOT)));
       });
     });

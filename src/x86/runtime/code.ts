@@ -105,8 +105,6 @@ export function crossing(record: u32): u32 {
 
 /** Drops everything decoded: the arena is empty afterwards. Nothing may be running from it. */
 export function resetArena(): void {
-  const end = load<u32>(L.ARENA_NEXT);
-  if (end > <u32>L.ARENA) memory.fill(L.NOTES, 0, (end - <u32>L.ARENA) >> 3);
   memory.fill(L.CROSSING, 0, L.CROSSINGS * L.CROSSING_BYTES);
   memory.fill(L.CODE_PAGES, 0, L.CODE_PAGES_END - L.CODE_PAGES);
   store<u32>(L.ARENA_NEXT, L.ARENA);

@@ -245,10 +245,10 @@ export function decode(start: u32, end: u32, mode: u32, offset: u32, record: u32
   if (relative) {
     const bytes: u32 = relative == 1 ? 1 : size == 0 ? 2 : 4;
     if (at + bytes > limit) return short;
-    displacement = signed(at, bytes);
+    const distance = signed(at, bytes);
     at += bytes;
     // Offset of the target from the page's base
-    const target: i64 = <i64>displacement + <i64>(offset + (at - start));
+    const target: i64 = <i64>distance + <i64>(offset + (at - start));
     immediate = <i64>(<u64><u32>target | (target < 0 ? 0xffffffff00000000 : 0));
   } else if (flags & L.CAN_ABSOLUTE) {
     const bytes: u32 = 2 << address;
@@ -303,7 +303,7 @@ export function decode(start: u32, end: u32, mode: u32, offset: u32, record: u32
   store<u16>(record, indexRegister, L.R_INDEX);
   store<u16>(record, third == 1 ? general(vvvv) : third == 2 ? vector(vvvv) : 0, L.R_VVVV);
   store<i32>(record, displacement, L.R_DISP);
-  store<u32>(record, 0, L.R_LINK);
+  store<u32>(record, 0, L.R_NOTE);
   store<i64>(record, immediate, L.R_IMM);
   return length;
 }
@@ -372,6 +372,7 @@ export function pseudo(record: u32, handler: u32, offset: u32): void {
   store<u16>(record, offset, L.R_OFFSET);
   store<u8>(record, 0, L.R_LENGTH);
   store<u32>(record, 0, L.R_LINK);
+  store<u32>(record, 0, L.R_NOTE);
 }
 
 /** Whether the arena has room for a run. */

@@ -176,16 +176,7 @@ export const CODE_PAGES_END = 0x450000;
 
 /** Code pages (a table of 4096 record addresses, then a header) and decoded instructions. */
 export const ARENA = 0x450000;
-export const ARENA_END = 0xaa08000;
-
-/**
- * One u32 for each place that a record can have in the arena, at `NOTES_BASE + (record >> 3)`. Of a record that no
- * compiled code begins at: how often jumps have come to it in a period, and from bit 16 on, which period. Else NOTE_ENTRY, the entry's number from bit 16 on, and
- * the handler that interprets it in the low half.
- */
-export const NOTES = 0xaa08000;
-export const NOTES_BASE = 0xa97e000; // = NOTES - ARENA / 8
-export const NOTES_END = 0xbebf000; // = NOTES_BASE + ARENA_END / 8
+export const ARENA_END = 0xbec0000;
 
 /**
  * Where jumps went last, by hashed address: a linear address (u64), its record (u32), and the code table that has its page (u32). Short cuts: all of
@@ -228,9 +219,6 @@ export const TLB_LOGS_END = 0xbffe000; // = TLB_LOGS + TLB_LOG_SIZE * u32 + TLB_
 
 /** Guest RAM starts here. */
 export const RAM = 0xc000000;
-
-/** In a note: a region of compiled code begins at its record. */
-export const NOTE_ENTRY = 0x80000000;
 
 // A way to read an opcode. Ranges and orders are decode.ts's.
 export const CANDIDATE_BYTES = 32;
@@ -324,7 +312,8 @@ export const R_RM = 10; // u16: of ModRM.rm, or of the base register
 export const R_INDEX = 12; // u16
 export const R_VVVV = 14; // u16
 export const R_DISP = 16; // i32
-export const R_LINK = 20; // i32: record of the target in the same page, of a branch or an end, once known
+export const R_LINK = 16; // i32: record of the target in the same page, of a relative branch or an end, once known
+export const R_NOTE = 20; // u32: see below
 export const R_IMM = 24; // i64; of a branch: offset of the target from the page's base
 
 export const REC_ADDRESS_32 = 1;
@@ -336,6 +325,12 @@ export const REC_REPNE = 16;
 export const REC_ABSOLUTE = 32;
 /** R_DISP, RIP-relative, lost its 33rd bit: it is positive although its sign bit is set. */
 export const REC_FAR_DISPLACEMENT = 64;
+
+/**
+ * Of R_NOTE: a region of compiled code begins at this record; the entry's number stands from bit 16 on, and the handler that interprets the
+ * record in the low half. Without it, a note is how often jumps have come to the record in a period, and from bit 16 on, which period.
+ */
+export const NOTE_ENTRY = 0x80000000;
 
 // Code page header, after the table of 4096 entries.
 export const CODE_PAGE_BYTES = 0x4020;
