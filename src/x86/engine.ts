@@ -180,7 +180,7 @@ export class Engine {
     }
     this.state.setU64(L.PAGE_BASE, va & ~0xfffn);
     const offset = Number(va & 0xfffn);
-    const existing = this.state.u32(page + offset * 4);
+    const existing = this.state.recordAt(page, offset);
     return existing !== 0 ? existing : this.runtime.decodeRun(page, this.runtime.codeHost.value >>> 0, offset, mode) >>> 0;
   }
 

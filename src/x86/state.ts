@@ -54,6 +54,9 @@ export class State {
   setU32 = (address: number, value: number): void => this.view.setUint32(address, value, true);
   setU64 = (address: number, value: bigint): void => this.view.setBigUint64(address, value, true);
 
+  /** Record of the instruction at an offset of a code page; 0 when it is not decoded. */
+  recordAt = (codePage: number, offset: number): number => this.u32(this.u32(codePage + (offset >>> 8) * 4) + (offset & 0xff) * 4);
+
   gpr = (number: number): bigint => this.u64(L.GPR + number * 8);
   setGpr = (number: number, value: bigint): void => this.setU64(L.GPR + number * 8, value);
   /** Low 32 bits of a register. */

@@ -181,7 +181,7 @@ class Search {
     const known = this.#records.get(at);
     if (known !== undefined) return known;
     const page = this.#page(pageOf(at));
-    const record = page ? this.#state.u32(page.codePage + (at & 0xfff) * 4) : 0;
+    const record = page ? this.#state.recordAt(page.codePage, at & 0xfff) : 0;
     this.#records.set(at, record);
     return record;
   }

@@ -156,8 +156,10 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
     const page = b.op('i64.and', address, b.i64(-4096));
     b.if(b.op('i64.eq', b.load('i64.load', entry), page), () => {
       store64(b, L.PAGE_BASE, page);
-      const offset = b.op('i32.shl', b.op('i32.and', b.op('i32.wrap_i64', address), b.i32(4095)), b.i32(2));
-      b.set(record, b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), offset)));
+      const low = b.op('i32.wrap_i64', address);
+      const part = b.op('i32.and', b.op('i32.shr_u', low, b.i32(6)), b.i32((L.CODE_PARTS - 1) << 2));
+      const within = b.op('i32.and', b.op('i32.shl', low, b.i32(2)), b.i32(L.CODE_PART_BYTES - 4));
+      b.set(record, b.load('i32.load', b.op('i32.add', b.load('i32.load', b.op('i32.add', b.load('i32.load', entry, 8), part)), within)));
     });
     b.if(b.op('i32.eqz', b.get(record)), () => b.set(record, b.call(callees['refind']!, address)));
     b.if(b.get(record), () => b.call(callees['noteJump']!, address, b.get(record), shortCut));

@@ -2,7 +2,7 @@
  * Code pages: which RAM pages have decoded instructions, and what happens when they are written. Records of a page
  * that was written become stale in place, so that whoever still runs them looks up their address again.
  */
-import { decodeRun, hasRoom } from './decode';
+import { decodeRun, hasRoom, recordAt } from './decode';
 import * as L from './layout';
 import { isCanonical, pageOfHost, ramHost, walk, FETCH, USER } from './mmu';
 import { entryOf, fill, flushCodeTlb, flushWriteTlb } from './tlb';
@@ -20,13 +20,19 @@ export let codeHost: u32 = 0;
 /** A code page for a RAM page that has none; 0 when the arena is full. */
 function newPage(host: u32, mode: u32): u32 {
   let page = load<u32>(L.CODE_FREE);
-  if (page) store<u32>(L.CODE_FREE, load<u32>(page, L.CP_RUNS));
-  else {
+  if (page) {
+    store<u32>(L.CODE_FREE, load<u32>(page, L.CP_RUNS));
+    for (let n = 0; n < L.CODE_PARTS; n++) {
+      const part = load<u32>(page + (n << 2));
+      if (part != L.EMPTY_PART) memory.fill(part, 0, L.CODE_PART_BYTES);
+    }
+  } else {
     page = load<u32>(L.ARENA_NEXT);
     if (page + L.CODE_PAGE_BYTES > <u32>L.ARENA_END) return 0;
     store<u32>(L.ARENA_NEXT, page + L.CODE_PAGE_BYTES);
+    for (let n = 0; n < L.CODE_PARTS; n++) store<u32>(page + (n << 2), L.EMPTY_PART);
   }
-  memory.fill(page, 0, L.CODE_PAGE_BYTES);
+  memory.fill(page + L.CP_MODE, 0, L.CODE_PAGE_BYTES - L.CP_MODE);
   store<u32>(page, mode, L.CP_MODE);
   const version = load<u32>(L.CODE_VERSION) + 1;
   store<u32>(L.CODE_VERSION, version);
@@ -85,7 +91,7 @@ export function refind(va: u64): u32 {
   if (!page || load<u32>(page, L.CP_MODE) != mode) return 0;
   fill(load<u32>(L.TLB_CODE), va, page);
   const offset = <u32>va & 0xfff;
-  const known = load<u32>(page + (offset << 2));
+  const known = recordAt(page, offset);
   if (!known && !hasRoom()) return 0;
   store<u64>(L.PAGE_BASE, va & ~0xfff);
   return known ? known : decodeRun(page, host, offset, mode);
@@ -141,7 +147,11 @@ export function codeWritten(host: u32, bytes: u32): void {
   }
   const last = min<u32>(offset + bytes, 4096);
   for (let at: u32 = offset > 14 ? offset - 14 : 0; at < last; at++) {
-    const record = load<u32>(page + (at << 2));
+    if ((at & 0xff) == 0 && load<u32>(page + ((at >> 8) << 2)) == L.EMPTY_PART) {
+      at += 0xff;
+      continue;
+    }
+    const record = recordAt(page, at);
     if (record && at + max<u32>(load<u8>(record, L.R_LENGTH), 1) > offset) {
       invalidate(page);
       return;

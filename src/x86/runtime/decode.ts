@@ -17,7 +17,8 @@ const SS: i32 = 2;
 const DS: i32 = 3;
 
 const RUN_LIMIT: u32 = L.RUN_LIMIT;
-const RUN_BYTES: u32 = (RUN_LIMIT + 2) * L.RECORD_BYTES;
+/** Of a run at most, with the parts of its code page that it lies in. */
+const RUN_BYTES: u32 = (RUN_LIMIT + 2) * L.RECORD_BYTES + ((RUN_LIMIT * MAX_LENGTH) / 256 + 2) * L.CODE_PART_BYTES;
 
 /** First candidate of an opcode, and the end of its candidates. */
 let candidate: u32 = 0;
@@ -375,6 +376,24 @@ export function pseudo(record: u32, handler: u32, offset: u32): void {
   store<u32>(record, 0, L.R_NOTE);
 }
 
+/** Record of the instruction at an offset of a code page; 0 when it is not decoded. */
+export function recordAt(page: u32, offset: u32): u32 {
+  return load<u32>(load<u32>(page + ((offset >> 8) << 2)) + ((offset & 0xff) << 2));
+}
+
+/** The arena has room for a part. */
+function setRecordAt(page: u32, offset: u32, record: u32): void {
+  const slot = page + ((offset >> 8) << 2);
+  let part = load<u32>(slot);
+  if (part == L.EMPTY_PART) {
+    part = load<u32>(L.ARENA_NEXT);
+    store<u32>(L.ARENA_NEXT, part + L.CODE_PART_BYTES);
+    memory.fill(part, 0, L.CODE_PART_BYTES);
+    store<u32>(slot, part);
+  }
+  store<u32>(part + ((offset & 0xff) << 2), record);
+}
+
 /** Whether the arena has room for a run. */
 export function hasRoom(): bool {
   return load<u32>(L.ARENA_NEXT) + RUN_BYTES <= <u32>L.ARENA_END;
@@ -392,9 +411,8 @@ export function decodeRun(page: u32, host: u32, offset: u32, mode: u32): u32 {
   let at = offset;
   let count: u32 = 0;
   while (count < RUN_LIMIT && at < 4096) {
-    if (count && load<u32>(page + (at << 2))) break;
+    if (count && recordAt(page, at)) break;
     const length = decode(host + at, host + 4096, mode, at, record);
-    store<u32>(page + (at << 2), record);
     count++;
     if (length <= 0) {
       pseudo(record, length == NEEDS_MORE ? L.H_CROSS : length == TOO_LONG ? L.H_TOO_LONG : L.H_UNDEFINED, at);
@@ -412,6 +430,7 @@ export function decodeRun(page: u32, host: u32, offset: u32, mode: u32): u32 {
   store<u32>(header, count + 1, L.RUN_COUNT);
   store<u32>(page, header, L.CP_RUNS);
   store<u32>(L.ARENA_NEXT, record + L.RECORD_BYTES);
+  for (let each = first; each < record; each += L.RECORD_BYTES) setRecordAt(page, load<u16>(each, L.R_OFFSET), each);
   store<u64>(L.COUNT_DECODED, load<u64>(L.COUNT_DECODED) + count);
   return first;
 }

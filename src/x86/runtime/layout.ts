@@ -174,9 +174,11 @@ export const STAGE = 0x9000; // 1024
 export const CODE_PAGES = 0x50000;
 export const CODE_PAGES_END = 0x450000;
 
-/** Code pages (a table of 4096 record addresses, then a header) and decoded instructions. */
+/** Code pages, their parts, and decoded instructions. */
 export const ARENA = 0x450000;
 export const ARENA_END = 0xbec0000;
+/** The part of a code page where nothing is decoded yet: zeros. */
+export const EMPTY_PART = 0xbec0000; // CODE_PART_BYTES
 
 /**
  * Where jumps went last, by hashed address: a linear address (u64), its record (u32), and the code table that has its page (u32). Short cuts: all of
@@ -332,14 +334,17 @@ export const REC_FAR_DISPLACEMENT = 64;
  */
 export const NOTE_ENTRY = 0x80000000;
 
-// Code page header, after the table of 4096 entries.
-export const CODE_PAGE_BYTES = 0x4020;
-export const CP_MODE = 0x4000; // i32: CODE_MODE that it was decoded in
-export const CP_RUNS = 0x4004; // i32: first run, a linked list
-export const CP_NUMBER = 0x4008; // i32: RAM page number in host order
-export const CP_VERSION = 0x400c; // i32: differs from that of every other code page there ever was
+// A code page: addresses of its parts, one for each 256 bytes of the page, and what follows. A part has for each byte the address of the record
+// of the instruction that begins there (u32), or 0. Most pages have code in few of their parts.
+export const CODE_PAGE_BYTES = 96;
+export const CODE_PARTS = 16;
+export const CODE_PART_BYTES = 1024;
+export const CP_MODE = 64; // i32: CODE_MODE that it was decoded in
+export const CP_RUNS = 68; // i32: first run, a linked list
+export const CP_NUMBER = 72; // i32: RAM page number in host order
+export const CP_VERSION = 76; // i32: differs from that of every other code page there ever was
 /** i32: bytes at its start that instructions from the page before reach into. */
-export const CP_CROSSED = 0x4010;
+export const CP_CROSSED = 80;
 // A run's header (one record in size), before its records.
 export const RUN_NEXT = 0;
 export const RUN_COUNT = 4;
