@@ -167,11 +167,11 @@ export async function startConsolePc(host: ConsolePcHost, options: ConsolePcOpti
 
 function acceleratorFor(
   { accelerator = 'auto', cpu, compilerObserver: observer }: ConsolePcOptions,
-  { runtime, handlers }: EngineModules,
+  { runtime, ...modules }: EngineModules,
 ): Accelerator {
   const make = Object.hasOwn(ACCELERATORS, accelerator) ? ACCELERATORS[accelerator] : undefined;
   if (!make) throw new VmError('unsupported', `--accel ${accelerator}: not known here (known: jit, interpreter)`);
-  return make(runtime, cpu, { handlers, observer });
+  return make(runtime, cpu, { ...modules, observer });
 }
 
 /** Archives that follow each other each begin at a multiple of four. */

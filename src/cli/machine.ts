@@ -2,7 +2,6 @@
  * The one door from the command line to the machine: what a verb asks for and what it gets. Verbs know nothing of
  * boards, devices or accelerators.
  */
-import { setFlagsFromString } from 'node:v8';
 import { readFileSync } from 'node:fs';
 import { startConsolePc, type ConsolePcOptions, type RunningMachine as ConsoleMachine } from '../boards/console-pc.ts';
 import { readSavedPc } from '../boards/pc-state.ts';
@@ -22,6 +21,7 @@ import { nodeStateCodec } from '../node/state-codec.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import { completer } from '../x86/accelerator.ts';
 import type { EngineModules } from '../x86/engine.ts';
+import { compileRegions } from './region-modules.ts';
 
 export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'restore' | 'memoryBytes'> {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[];
@@ -57,9 +57,6 @@ export type { MachineEnd };
 /** What the build has put beside this one. */
 const VCPU_THREAD = { url: new URL('vcpu-thread.js', import.meta.url) };
 
-/** V8 optimises a WebAssembly function after about so many bytes of it have run; its own number is 1.8 million. Measured: docs/performance.md. */
-const REGION_BUDGET = 16_000_000;
-
 /** Rejects with a VmError when the machine cannot be made: a malformed kernel, a missing disk, a state that does not fit. */
 export type StartMachine = (options: MachineOptions) => Promise<RunningMachine>;
 
@@ -73,10 +70,7 @@ function compiled(name: string): WebAssembly.Module {
 
 /** What our own processor is made of. Under KVM it is seldom needed, and takes some megabytes. */
 function engine(): EngineModules {
-  const modules = { runtime: compiled('runtime.wasm'), handlers: compiled('handlers.wasm') };
-  // From here on modules are of guest code: much of it is over before V8's optimiser would have paid for itself.
-  setFlagsFromString(`--wasm-tiering-budget=${REGION_BUDGET}`);
-  return modules;
+  return { runtime: compiled('runtime.wasm'), handlers: compiled('handlers.wasm'), compileRegions };
 }
 
 export const startMachine: StartMachine = async (options) => {

@@ -1,7 +1,7 @@
 /** The accelerators that are made of our own processor: the interpreter, and the compiler on top of it. */
 import { checkOffer, cpuModel, type CpuModel, FEATURES, identityOf, modelOf, TSC_KHZ } from '../machine/cpu-model.ts';
 import type { Accelerator, Completer, CpuIdentity, VCpuHost } from '../machine/vcpu.ts';
-import type { CompilerOptions } from './compiler/compiler.ts';
+import type { CompilerOptions, RegionCompiler } from './compiler/compiler.ts';
 import type { CompilerObserver } from './compiler/observer.ts';
 import { Cpu } from './cpu.ts';
 import { Engine, type EngineModules } from './engine.ts';
@@ -45,6 +45,8 @@ export interface JitOptions extends InterpreterOptions {
   readonly patience?: number;
   /** Instructions in compiled code, at most. */
   readonly capacity?: number;
+  /** Compiles guest code: see EngineModules. */
+  readonly compileRegions?: RegionCompiler | undefined;
   /** Is told what the compiler does, and gives names. */
   readonly observer?: CompilerObserver | undefined;
 }
@@ -79,9 +81,9 @@ export function completer(modules: () => EngineModules): Completer {
 export function jit(
   runtime: WebAssembly.Module,
   model: string | CpuIdentity = 'max',
-  { handlers, ...options }: JitOptions = {},
+  { handlers, compileRegions, ...options }: JitOptions = {},
 ): Accelerator {
-  return accelerator('jit', { runtime, handlers }, model, { ...DEFAULTS, ...options });
+  return accelerator('jit', { runtime, handlers, compileRegions }, model, { ...DEFAULTS, ...options });
 }
 
 function accelerator(

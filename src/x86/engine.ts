@@ -5,7 +5,7 @@
 import { assert } from '../base/errors.ts';
 import type { Memory } from '../machine/memory.ts';
 import type { VCpuCounts } from '../machine/vcpu.ts';
-import { Compiler, type CompilerOptions } from './compiler/compiler.ts';
+import { Compiler, type CompilerOptions, type RegionCompiler } from './compiler/compiler.ts';
 import { writeDecodeTables } from './decode-tables.ts';
 import { buildInterpreter } from './interpreter/build.ts';
 import { Variants } from './interpreter/variants.ts';
@@ -47,6 +47,8 @@ export interface EngineModules {
   readonly runtime: WebAssembly.Module;
   /** What `buildInterpreter` of the same sources gives; absent: it is made now, which takes a third of a second. */
   readonly handlers?: WebAssembly.Module | undefined;
+  /** Compiles guest code; absent: as any module. */
+  readonly compileRegions?: RegionCompiler | undefined;
 }
 
 export interface EngineHost {
@@ -113,8 +115,9 @@ export class Engine {
     if (compiler) {
       const functions = { ...runtime.exports, ...interpreter.exports };
       const table = interpreter.exports['table'] as WebAssembly.Table;
+      const { compileRegions = (bytes) => new WebAssembly.Module(bytes) } = modules;
       this.compiler = new Compiler(
-        { state, memory, functions, table, interpretedBy: this.#interpretedBy, variantAt: this.#variantAt },
+        { state, memory, functions, table, compileRegions, interpretedBy: this.#interpretedBy, variantAt: this.#variantAt },
         compiler,
       );
     }

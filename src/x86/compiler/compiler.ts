@@ -25,10 +25,14 @@ export interface CompilerOptions {
   readonly observer?: CompilerObserver | undefined;
 }
 
+export type RegionCompiler = (bytes: Uint8Array<ArrayBuffer>, sizes: readonly number[]) => WebAssembly.Module;
+
 /** What the compiler needs of the engine. */
 export interface CompilerHost {
   readonly state: State;
   readonly memory: Memory;
+  /** Compiles a module whose functions have these sizes, in bytes. Throws as `WebAssembly.Module` does. */
+  readonly compileRegions: RegionCompiler;
   /** Functions of the runtime and of the interpreter by name. */
   readonly functions: Readonly<Record<string, unknown>>;
   /** The interpreter's handlers. */
@@ -155,7 +159,7 @@ export class Compiler {
     const began = performance.now();
     const { bytes, sizes } = buildModule(regions, this.#traits, (region) => this.#nameOf(region));
     const built = performance.now();
-    const instance = this.#instantiate(bytes);
+    const instance = this.#instantiate(bytes, sizes);
     if (!instance) {
       for (const region of regions) this.#refuse(linearOf(region), 'host');
       return;
@@ -171,10 +175,10 @@ export class Compiler {
   }
 
   /** Undefined when the host refuses: the regions stay interpreted. */
-  #instantiate(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Instance | undefined {
-    const { memory, functions } = this.#host;
+  #instantiate(bytes: Uint8Array<ArrayBuffer>, sizes: readonly number[]): WebAssembly.Instance | undefined {
+    const { memory, functions, compileRegions } = this.#host;
     try {
-      return new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      return new WebAssembly.Instance(compileRegions(bytes, sizes), {
         host: { memory: memory.wasm },
         engine: functions as WebAssembly.ModuleImports,
       });
