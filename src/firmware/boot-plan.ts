@@ -1,15 +1,16 @@
 /** What a boot protocol wants done before the first instruction: bytes in guest memory and registers. */
 import { VmError } from '../base/errors.ts';
-import type { GuestMemory } from '../machine/memory.ts';
+import { type GuestMemory, PAGE_SIZE } from '../machine/memory.ts';
 import type { Registers } from '../machine/vcpu.ts';
 import type { MemoryMapEntry } from './acpi/description.ts';
 
-/** Bytes for guest memory; up to `size` the rest is zeroed. */
+/** Bytes for guest memory: `data`, then `later` bytes that somebody else puts there; up to `size` the rest is zeroed. */
 export interface Load {
   readonly what: string;
   readonly gpa: number;
   readonly data: Uint8Array;
-  /** At least `data.length`. */
+  readonly later: number;
+  /** At least `data.length + later`. */
   readonly size: number;
 }
 
@@ -42,26 +43,43 @@ export interface KernelRequest {
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
-export const load = (what: string, gpa: number, data: Uint8Array, size = data.length): Load => ({ what, gpa, data, size });
+export const load = (what: string, gpa: number, data: Uint8Array, size = data.length, later = 0): Load => ({
+  what,
+  gpa,
+  data,
+  later,
+  size,
+});
 
-/** Writes a plan's bytes. When any of them would not lie in RAM, throws and writes nothing. */
-export function applyPlan(memory: GuestMemory, plan: BootPlan, name: string): void {
+/** Throws when any of a plan's bytes would not lie in RAM. */
+export function checkPlan(memory: GuestMemory, plan: BootPlan, name: string): void {
   for (const { what, gpa, size } of plan.loads) {
-    if (size > 0 && !memory.view(gpa, size)) {
+    if (size > 0 && !memory.contains(gpa, size)) {
       const range = `${hex(gpa)} to ${hex(gpa + size - 1)}`;
       throw new VmError('bad-image', `${name}: ${what} belongs at ${range}, which is not all RAM; give the machine more memory`);
     }
   }
-  for (const { gpa, data, size } of plan.loads) {
-    if (size === 0) continue;
-    const window = memory.view(gpa, size)!;
-    window.set(data);
-    window.fill(0, data.length);
-    memory.written(gpa, size);
+}
+
+/** Writes a plan's bytes, which `checkPlan` accepts. */
+export function applyPlan(memory: GuestMemory, plan: BootPlan): void {
+  for (const { gpa, data, later, size } of plan.loads) {
+    put(memory, gpa, data);
+    const end = data.length + later;
+    memory.clear(gpa + end, size - end);
   }
 }
 
-const PAGE = 4096;
+export function put(memory: GuestMemory, gpa: number, data: Uint8Array): void {
+  if (data.length === 0) return;
+  memory.view(gpa, data.length)!.set(data);
+  memory.written(gpa, data.length);
+}
+
+/** Leaves zeros where the plan's bytes belong. */
+export function clearPlan(memory: GuestMemory, plan: BootPlan): void {
+  for (const { gpa, size } of plan.loads) memory.clear(gpa, size);
+}
 
 /** Highest page-aligned place for `size` bytes of RAM at or above `lowest` and ending at or below `limit`. */
 export function findRoom(map: readonly MemoryMapEntry[], size: number, lowest: number, limit: number): number | undefined {
@@ -69,7 +87,7 @@ export function findRoom(map: readonly MemoryMapEntry[], size: number, lowest: n
     if (entry.kind !== 'ram') continue;
     const start = Math.max(entry.base, lowest);
     const end = Math.min(entry.base + entry.size, limit);
-    const gpa = Math.floor((end - size) / PAGE) * PAGE;
+    const gpa = Math.floor((end - size) / PAGE_SIZE) * PAGE_SIZE;
     if (gpa >= start) return gpa;
   }
   return undefined;

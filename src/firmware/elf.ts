@@ -19,8 +19,16 @@ export interface ElfSegment {
   /** Virtual address. Only meant for comparing: low 53 bits are exact when it is below 2^53. */
   readonly vaddr: bigint;
   readonly paddr: number;
-  readonly data: Uint8Array;
+  /** Where its bytes are in the file. */
+  readonly offset: number;
+  readonly fileSize: number;
   readonly memorySize: number;
+}
+
+/** A stretch of the file. */
+interface Stretch {
+  readonly offset: number;
+  readonly size: number;
 }
 
 export interface Elf {
@@ -31,7 +39,7 @@ export interface Elf {
   /** Lowest and one past the highest physical address loaded. */
   readonly start: number;
   readonly end: number;
-  readonly notes: readonly Uint8Array[];
+  readonly notes: readonly Stretch[];
 }
 
 export const isElf = (file: Uint8Array): boolean =>
@@ -44,8 +52,11 @@ interface Layout {
   readonly phnum: number;
 }
 
-/** Reads header and program headers; every offset and size is checked against the file. Throws `bad-image`. */
-export function parseElf(file: Uint8Array, name: string): Elf {
+/**
+ * Reads header and program headers; every offset and size is checked against the file. Of the file its beginning is enough, headers
+ * included, if its size is given. Throws `bad-image`.
+ */
+export function parseElf(file: Uint8Array, name: string, fileBytes = file.length): Elf {
   const bad = (why: string): VmError => new VmError('bad-image', `${name}: not a usable ELF kernel: ${why}`);
   if (!isElf(file)) throw bad('it does not begin with 7f 45 4c 46');
   if (file.length < 52) throw bad(`the file ends within its header, after ${file.length} bytes`);
@@ -72,7 +83,7 @@ export function parseElf(file: Uint8Array, name: string): Elf {
   if (phoff + phnum * phentsize > file.length) throw bad(`its program headers at offset ${phoff} lie beyond the end of the file`);
 
   const segments: ElfSegment[] = [];
-  const notes: Uint8Array[] = [];
+  const notes: Stretch[] = [];
   for (let index = 0; index < phnum; index++) {
     const at = phoff + index * phentsize;
     const kind = view.getUint32(at, true);
@@ -82,15 +93,14 @@ export function parseElf(file: Uint8Array, name: string): Elf {
     const fileSize = Number(word(at + filesizeAt!));
     const memorySize = Number(word(at + memsizeAt!));
     const paddr = Number(word(at + paddrAt!));
-    if (offset + fileSize > file.length) throw bad(`program header ${index} names bytes beyond the end of the file`);
-    const data = file.subarray(offset, offset + fileSize);
+    if (offset + fileSize > fileBytes) throw bad(`program header ${index} names bytes beyond the end of the file`);
     if (kind === PT_NOTE) {
-      notes.push(data);
+      notes.push({ offset, size: fileSize });
       continue;
     }
     if (memorySize < fileSize) throw bad(`segment ${index} is smaller in memory (${memorySize}) than in the file (${fileSize})`);
     if (paddr + memorySize > ADDRESS_LIMIT) throw bad(`segment ${index} ends beyond physical address 2^40`);
-    if (memorySize > 0) segments.push({ index, vaddr: word(at + vaddrAt!), paddr, data, memorySize });
+    if (memorySize > 0) segments.push({ index, vaddr: word(at + vaddrAt!), paddr, offset, fileSize, memorySize });
   }
   if (segments.length === 0) throw bad('it has nothing to load');
   const byAddress = segments.toSorted((a, b) => a.paddr - b.paddr);
@@ -117,8 +127,9 @@ function physicalEntry(entry: bigint, segments: readonly ElfSegment[]): number |
 const aligned = (size: number): number => Math.ceil(size / 4) * 4;
 
 /** The descriptor of the first note with this owner and type, if any. */
-export function findNote(elf: Elf, owner: string, type: number): Uint8Array | undefined {
-  for (const notes of elf.notes) {
+export function findNote(elf: Elf, file: Uint8Array, owner: string, type: number): Uint8Array | undefined {
+  for (const { offset, size: length } of elf.notes) {
+    const notes = file.subarray(offset, offset + length);
     const view = new DataView(notes.buffer, notes.byteOffset, notes.length);
     for (let at = 0; at + 12 <= notes.length;) {
       const nameSize = view.getUint32(at, true);

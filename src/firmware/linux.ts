@@ -127,8 +127,11 @@ export function planBzImage(request: KernelRequest, image: BzImage): BootPlan {
   return plan(request, kernel, image);
 }
 
-/** A vmlinux, entered as its own decompressor would; `image` is the bzImage it came from. No KASLR, no relocations needed. */
-export function planVmlinux(request: KernelRequest, elf: Elf, image: BzImage | undefined): BootPlan {
+/**
+ * A vmlinux, entered as its own decompressor would; `file` is its bytes, or the first of them, and `image` the bzImage it came from. No KASLR,
+ * no relocations needed.
+ */
+export function planVmlinux(request: KernelRequest, elf: Elf, file: Uint8Array, image: BzImage | undefined): BootPlan {
   const end = image ? Math.max(elf.end, image.loadAddress + image.initSize) : elf.end;
-  return plan(request, { bits: elf.bits, entry: elf.entry, loads: elfLoads(elf, request.name), end }, image);
+  return plan(request, { bits: elf.bits, entry: elf.entry, loads: elfLoads(elf, file, request.name), end }, image);
 }

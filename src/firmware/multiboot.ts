@@ -67,7 +67,7 @@ function addressedImage(file: Uint8Array, offset: number, name: string): Image {
 
 function elfImage(file: Uint8Array, name: string): Image {
   const elf = parseElf(file, name);
-  return { entry: elf.entry, loads: elfLoads(elf, name), end: elf.end };
+  return { entry: elf.entry, loads: elfLoads(elf, file, name), end: elf.end };
 }
 
 /** Modules above the kernel, each on a page of its own, lowest first. */

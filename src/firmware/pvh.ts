@@ -15,8 +15,8 @@ const MODULE_BYTES = 32;
 const INITRD_MAX = 0x8000_0000;
 
 /** The physical 32-bit entry point, when the kernel has one. */
-export function pvhEntry(elf: Elf): number | undefined {
-  const note = findNote(elf, 'Xen', XEN_ELFNOTE_PHYS32_ENTRY);
+export function pvhEntry(elf: Elf, file: Uint8Array): number | undefined {
+  const note = findNote(elf, file, 'Xen', XEN_ELFNOTE_PHYS32_ENTRY);
   if (!note || note.length < 4) return undefined;
   return new DataView(note.buffer, note.byteOffset, note.length).getUint32(0, true);
 }
@@ -40,7 +40,7 @@ export function planPvh(request: KernelRequest, elf: Elf, entry: number): BootPl
     ...state.loads,
     load('the PVH start info', START_INFO, info.toBytes()),
     load('the command line', COMMAND_LINE, commandLineBytes(request, COMMAND_LINE_SIZE - 1)),
-    ...elfLoads(elf, request.name),
+    ...elfLoads(elf, request.kernel, request.name),
     ...(initrd ? [initrd] : []),
   ];
   return { protocol: 'pvh', loads, registers: state.registers };

@@ -30,6 +30,11 @@ export interface GuestMemory {
   view(gpa: number, length: number): Uint8Array | undefined;
   /** Tells the accelerator and the dirty log that a device changed these bytes. */
   written(gpa: number, length: number): void;
+  /**
+   * Makes a range zeros. Pages that are zeros already are not written: a page that nobody ever wrote takes no memory from the host.
+   * Does nothing when any of the range is not RAM.
+   */
+  clear(gpa: number, length: number): void;
   /** Little-endian loads; addresses outside RAM read as all ones. */
   read16(gpa: number): number;
   read32(gpa: number): number;
@@ -117,21 +122,25 @@ export class Memory implements GuestMemory, PageReclaimer {
     return -1;
   }
 
-  /**
-   * Pages that the guest gave up become zeros, so that no saved state holds what was there. They stay `dirty`: the accelerator may
-   * write to them without telling again. A page that is zeros already is not written, and one that is still to come from a saved
-   * state need not come.
-   */
+  /** Pages that the guest gave up become zeros, so that no saved state holds what was there. */
   release(gpa: number, length: number): void {
+    this.clear(gpa, length);
+  }
+
+  /** What was written stays `dirty`: the accelerator may write there without telling again. A whole page that is still absent need not come. */
+  clear(gpa: number, length: number): void {
     const offset = this.#ramOffsetOf(gpa, length);
     if (offset < 0) return;
-    for (let at = 0; at < length; at += PAGE_SIZE) {
-      const page = (offset + at) / PAGE_SIZE;
+    for (let at = 0; at < length;) {
+      const page = Math.floor((offset + at) / PAGE_SIZE);
+      const next = Math.min(length, (page + 1) * PAGE_SIZE - offset);
+      if (next - at < PAGE_SIZE) this.bring(page);
       if (this.dirty[page] === ABSENT) this.dirty[page] = WRITTEN;
       else if (!this.#isZeros(page)) {
-        this.bytes.fill(0, this.ramOffset + offset + at, this.ramOffset + offset + at + PAGE_SIZE);
-        this.written(gpa + at, PAGE_SIZE);
+        this.bytes.fill(0, this.ramOffset + offset + at, this.ramOffset + offset + next);
+        this.written(gpa + at, next - at);
       }
+      at = next;
     }
   }
 

@@ -65,6 +65,17 @@ describe('a saved state', () => {
     expect(state.pages).toHaveLength(38);
   });
 
+  test('has zeros where a range was cleared, and the bytes beside it', () => {
+    const restored = new Memory(4 * MIB, 0);
+    restored.onAbsence = () => {}; // an accelerator that waits for pages
+    restored.supplyFrom(new StatePages(open(saved(usedMemory())), restored.sizeBytes, 'machine.state'));
+    const expected = usedMemory();
+    expected.view(3 * PAGE_SIZE + 10, 20 * PAGE_SIZE)!.fill(0);
+    restored.clear(3 * PAGE_SIZE + 10, 20 * PAGE_SIZE);
+    restored.bringAll();
+    expect(sameRam(restored, expected)).toBe(true);
+  });
+
   test('does not bring a page that the guest has given up meanwhile', () => {
     const state = open(saved(usedMemory()));
     const restored = new Memory(4 * MIB, 0);

@@ -5,7 +5,7 @@ import { unpackGzip } from './gzip.ts';
 import { unpackLz4Legacy } from './lz4.ts';
 import { unpackLzmaAlone } from './lzma-alone.ts';
 import { unpackLzop } from './lzop.ts';
-import { type Decoder, Malformed, type OutputLimits } from './output.ts';
+import { type Decoder, Malformed, Output } from './output.ts';
 import { unpackXz } from './xz.ts';
 import { unpackZstd } from './zstd.ts';
 
@@ -40,8 +40,14 @@ export interface DecompressOptions {
   readonly expectedBytes?: number | undefined;
 }
 
-/** The unpacked bytes. Throws `bad-image` when the data is malformed, cut off, unknown or too large. */
-export async function decompress(data: Uint8Array, { what, maximumBytes, expectedBytes }: DecompressOptions): Promise<Uint8Array> {
+/**
+ * The unpacked bytes in pieces, each of which is good until the next one is asked for. Throws `bad-image` when the data is malformed, cut off,
+ * unknown or too large; that may be after some pieces.
+ */
+export async function* decompressPieces(
+  data: Uint8Array,
+  { what, maximumBytes, expectedBytes }: DecompressOptions,
+): AsyncGenerator<Uint8Array, void> {
   const compression = compressionOf(data);
   if (!compression) throw new VmError('bad-image', `${what}: none of the known compressions (${Object.keys(FORMATS).join(', ')})`);
   const bad = (why: string, cause?: unknown): VmError =>
@@ -49,16 +55,25 @@ export async function decompress(data: Uint8Array, { what, maximumBytes, expecte
   if (expectedBytes !== undefined && expectedBytes > maximumBytes) {
     throw bad(`would be ${expectedBytes} bytes (at most ${maximumBytes} are accepted)`);
   }
-  const limits: OutputLimits = { maximumBytes: expectedBytes ?? maximumBytes, expectedBytes };
-  let unpacked: Uint8Array;
+  let total = 0;
   try {
-    unpacked = await FORMATS[compression].decode(data, limits);
+    const unpacked = FORMATS[compression].decode(data, { maximumBytes: expectedBytes ?? maximumBytes, expectedBytes });
+    for await (const piece of unpacked instanceof Uint8Array ? [unpacked] : unpacked) {
+      total += piece.length;
+      yield piece;
+    }
   } catch (cause) {
     if (cause instanceof Malformed) throw bad(cause.message, cause);
     throw cause;
   }
-  if (expectedBytes !== undefined && unpacked.length !== expectedBytes) {
-    throw bad(`holds ${unpacked.length} bytes where ${expectedBytes} are announced`);
+  if (expectedBytes !== undefined && total !== expectedBytes) {
+    throw bad(`holds ${total} bytes where ${expectedBytes} are announced`);
   }
-  return unpacked;
+}
+
+/** The unpacked bytes as a whole. Throws as `decompressPieces` does. */
+export async function decompress(data: Uint8Array, options: DecompressOptions): Promise<Uint8Array> {
+  const output = new Output({ maximumBytes: options.maximumBytes });
+  for await (const piece of decompressPieces(data, options)) output.append(piece);
+  return output.take();
 }

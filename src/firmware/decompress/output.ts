@@ -1,4 +1,4 @@
-/** What the decoders share: how they fail, and an output that grows up to a limit. */
+/** What the decoders share: how they fail, and what they give: an output that grows up to a limit, or pieces. */
 
 /** The compressed data breaks its format's rules; the message continues "its xz data …". */
 export class Malformed extends Error {}
@@ -9,7 +9,11 @@ export interface OutputLimits {
   readonly expectedBytes?: number | undefined;
 }
 
-export type Decoder = (data: Uint8Array, limits: OutputLimits) => Uint8Array | Promise<Uint8Array>;
+/** Unpacked bytes in order; each piece is good until the next one is asked for. */
+export type Pieces = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+/** Gives all at once, or, where the format does not look far back, piece by piece. */
+export type Decoder = (data: Uint8Array, limits: OutputLimits) => Uint8Array | Pieces;
 
 const FIRST_BYTES = 1 << 20;
 
