@@ -214,30 +214,26 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
     });
   };
 
-  const nothing = (): void => {};
-
-  /** `settle` comes before leaving. */
-  const charge = (b: FunctionBuilder, target: Node, counted: Node, settle = nothing): void => {
+  /** @param expire leaves */
+  const charge = (
+    b: FunctionBuilder,
+    target: Node,
+    counted: Node,
+    expire = (): void => b.returnCall(exit, target, b.i32(L.EXIT_BUDGET)),
+  ): void => {
     const deadline = b.op('i32.add', load32(b, L.DEADLINE), b.op('i32.sub', target, counted));
     store32(b, L.DEADLINE, deadline);
-    b.if(b.op('i32.lt_s', b.op('i32.sub', deadline, target), b.i32(RUN_LIMIT * L.RECORD_BYTES)), () => {
-      settle();
-      b.returnCall(exit, target, b.i32(L.EXIT_BUDGET));
-    });
+    b.if(b.op('i32.lt_s', b.op('i32.sub', deadline, target), b.i32(RUN_LIMIT * L.RECORD_BYTES)), expire);
   };
 
   /**
    * Goes to a record: `counted` is the address up to which records have been executed. The budget is kept as the
-   * address where it would end in straight-line execution, so a jump only moves it. `settle` comes before anything that
-   * is not compiled code.
+   * address where it would end in straight-line execution, so a jump only moves it.
    */
-  const land = (b: FunctionBuilder, target: Node, counted: Node, settle = nothing): void => {
-    charge(b, target, counted, settle);
+  const land = (b: FunctionBuilder, target: Node, counted: Node): void => {
+    charge(b, target, counted);
     const handler = b.load('i32.load16_u', target);
-    b.if(b.op('i32.lt_u', handler, b.i32(L.H_COMPILED)), () => {
-      settle();
-      warm(b, target);
-    });
+    b.if(b.op('i32.lt_u', handler, b.i32(L.H_COMPILED)), () => warm(b, target));
     b.returnCallIndirect(handlerType, [target], handler);
   };
   const after = (b: FunctionBuilder, record: Node): Node => b.op('i32.add', record, b.i32(L.RECORD_BYTES));
@@ -290,32 +286,57 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
 
   // For compiled code: its flags may be on their way
 
-  const settleFlags = (b: FunctionBuilder) => (): void => void b.call(callees['settleFlags']!);
-  const jumpFrom = define('leaveTo', LEAVE, (b) => {
+  const settleFlags = (b: FunctionBuilder): void => void b.call(callees['settleFlags']!);
+  const expired = define('expired', HANDLER, (b) => {
+    settleFlags(b);
+    b.returnCall(exit, b.params[0]!, b.i32(L.EXIT_BUDGET));
+  });
+  const arrive = define('arrive', HANDLER, (b) => {
+    const [target] = b.params as [Node];
+    settleFlags(b);
+    warm(b, target);
+    dispatch(b, target);
+  });
+  /** As `land`. The way to compiled code calls nothing, so that V8 has nothing to keep on the stack. */
+  const landCompiled = (b: FunctionBuilder, target: Node, counted: Node): void => {
+    charge(b, target, counted, () => b.returnCall(expired, target));
+    const handler = b.load('i32.load16_u', target);
+    b.if(b.op('i32.lt_u', handler, b.i32(L.H_COMPILED)), () => b.returnCall(arrive, target));
+    b.returnCallIndirect(handlerType, [target], handler);
+  };
+
+  const leaveSlowly = define('leaveSlowly', LEAVE, (b) => {
     const [counted, address] = b.params as [Node, Node];
     const target = lookUp(b, address);
     b.if(b.op('i32.eqz', target), () => {
-      settleFlags(b)();
+      settleFlags(b);
       store64(b, L.NEXT, address);
       store32(b, L.EXIT_RECORD, counted);
       b.return(b.i32(L.EXIT_LOOKUP));
     });
-    land(b, target, counted, settleFlags(b));
+    landCompiled(b, target, counted);
   });
-  module.exportFunction('leaveTo', jumpFrom);
+  module.exportFunction(
+    'leaveTo',
+    define('leaveTo', LEAVE, (b) => {
+      const [counted, address] = b.params as [Node, Node];
+      const target = shortCut(b, address, () => b.returnCall(leaveSlowly, counted, address));
+      landCompiled(b, target, counted);
+    }),
+  );
 
   module.exportFunction(
     'leaveHere',
     define('leaveHere', LEAVE, (b) => {
       const [counted, target] = b.params as [Node, Node];
-      land(b, b.get(b.variable('i32', b.op('i32.wrap_i64', target))), counted, settleFlags(b));
+      landCompiled(b, b.get(b.variable('i32', b.op('i32.wrap_i64', target))), counted);
     }),
   );
 
   /** Dispatches to the handler that interprets a record, also where compiled code begins. */
   const interpret = define('interpret', HANDLER, (b) => {
     const [record] = b.params as [Node];
-    settleFlags(b)();
+    settleFlags(b);
     const handler = b.variable('i32', b.load('i32.load16_u', record));
     b.if(b.op('i32.ge_u', b.get(handler), b.i32(L.H_COMPILED)), () => b.set(handler, interpreter(b, record)));
     b.returnCallIndirect(handlerType, [record], b.get(handler));
@@ -333,7 +354,7 @@ export function defineSupport(module: ModuleBuilder, runtime: Callees): { callee
       // Records lie at multiples of their size: what is left over are instructions that have not been counted.
       const target = b.op('i32.and', place, b.i32(-L.RECORD_BYTES));
       const more = b.op('i32.shl', b.op('i32.and', place, b.i32(L.RECORD_BYTES - 1)), b.i32(Math.log2(L.RECORD_BYTES)));
-      charge(b, target, b.op('i32.add', at, more), settleFlags(b));
+      charge(b, target, b.op('i32.add', at, more), () => b.returnCall(expired, target));
       b.returnCall(interpret, target);
     }),
   );
