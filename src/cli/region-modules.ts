@@ -18,8 +18,12 @@ export function budgetOf(sizes: readonly number[]): number {
   return Math.round(Math.min(MOST, Math.max(LEAST, BUDGET_PER_SQUARE_BYTE * mean ** 2)));
 }
 
-/** @param sizes of the module's functions */
+/**
+ * All functions at once, on V8's threads, too: each of them is called soon, and lazily each would be made room for by itself.
+ * @param sizes of the module's functions
+ */
 export function compileRegions(bytes: Uint8Array<ArrayBuffer>, sizes: readonly number[]): WebAssembly.Module {
   setFlagsFromString(`--wasm-tiering-budget=${budgetOf(sizes)}`);
+  setFlagsFromString('--no-wasm-lazy-compilation');
   return new WebAssembly.Module(bytes);
 }

@@ -2,6 +2,7 @@
 import { HANDLER, LEAVE, RUNTIME } from '../interpreter/support.ts';
 import type { Callees } from '../ops.ts';
 import * as L from '../runtime/layout.ts';
+import { ByteWriter } from '../wasm/bytes.ts';
 import { ModuleBuilder, type FunctionRef, type Signature } from '../wasm/module.ts';
 import { emitRegion, LEAVES } from './emit.ts';
 import type { Region } from './region.ts';
@@ -34,7 +35,8 @@ export function buildModule(
     };
     Object.defineProperty(callees, ref.name, { get });
   }
-  const bodies = regions.map((region) => emitRegion(region, traits, callees));
+  const scratch = new ByteWriter(16384);
+  const bodies = regions.map((region) => emitRegion(region, traits, callees, scratch));
 
   const module = new ModuleBuilder();
   module.importMemory('host', 'memory', L.RAM / 65536, true);

@@ -3,6 +3,7 @@ import type { Callees } from '../ops.ts';
 import { HANDLER, RUN_LIMIT } from '../interpreter/support.ts';
 import * as L from '../runtime/layout.ts';
 import type { Semantics } from '../isa/row.ts';
+import type { ByteWriter } from '../wasm/bytes.ts';
 import { FunctionBuilder, type Label, type Node, type Variable } from '../wasm/ir.ts';
 import { analyse, type Flow } from './graph.ts';
 import { GeneralRegisters } from './general-registers.ts';
@@ -18,8 +19,8 @@ const MOST_RETURNS = 6;
 const LAND = -0x80000000;
 
 /** A region's function takes the record that it begins at, like a handler. */
-export function emitRegion(region: Region, traits: TraitTable, callees: Callees): Uint8Array {
-  return new RegionEmitter(region, traits, callees).emit();
+export function emitRegion(region: Region, traits: TraitTable, callees: Callees, scratch: ByteWriter): Uint8Array {
+  return new RegionEmitter(region, traits, callees).emit(scratch);
 }
 
 /** Functions of the interpreter and the runtime that every region may call. */
@@ -133,7 +134,7 @@ class RegionEmitter implements Surroundings {
     return this.#flow.position[to]! <= this.#flow.position[from]!;
   }
 
-  emit(): Uint8Array {
+  emit(scratch: ByteWriter): Uint8Array {
     const { b } = this;
     b.block((exit) => {
       this.#exit = exit;
@@ -150,7 +151,7 @@ class RegionEmitter implements Surroundings {
     });
     b.returnCall(this.#callees['leaveAt']!, b.get(this.#at), b.op('i64.extend_i32_u', target));
     b.atStart(() => this.#prologue());
-    return b.finish();
+    return b.finish(scratch);
   }
 
   #prologue(): void {

@@ -124,7 +124,7 @@ export class FunctionBuilder {
   readonly #freeVariables: Variable[] = [];
   #lent: Variable[] | undefined;
   // While code is written:
-  readonly #w = new ByteWriter(2048);
+  #w!: ByteWriter;
   readonly #freeLocals: Record<ValType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   #depth = 0;
   #emittedLoop = 0;
@@ -455,28 +455,36 @@ export class FunctionBuilder {
     }
   }
 
-  /** The function's body: locals and code, as the code section wants it (without the length). */
-  finish(): Uint8Array {
+  /**
+   * The function's body: locals and code, as the code section wants it (without the length).
+   * @param scratch empty, and is so again afterwards: whoever builds many functions spares a buffer for each
+   */
+  finish(scratch = new ByteWriter(2048)): Uint8Array {
     this.#sweep(this.#root);
-    const code = this.#w;
+    this.#w = scratch;
     this.#emit(this.#root);
     // Falling off the end of a function with a result is a bug in the caller; unreachable keeps the body valid.
-    if (this.signature.results.length > 0) code.u8(0x00);
-    code.u8(0x0b);
-    const out = new ByteWriter(code.length + 64);
+    if (this.signature.results.length > 0) scratch.u8(0x00);
+    scratch.u8(0x0b);
+    const { length } = scratch;
+    // Which locals there are is known only now.
     const groups: [ValType, number][] = [];
     for (const type of this.#locals) {
       const last = groups.at(-1);
       if (last && last[0] === type) last[1]++;
       else groups.push([type, 1]);
     }
-    out.u32(groups.length);
+    scratch.u32(groups.length);
     for (const [type, count] of groups) {
-      out.u32(count);
-      out.u8(VALTYPE_CODE[type]);
+      scratch.u32(count);
+      scratch.u8(VALTYPE_CODE[type]);
     }
-    out.raw(code.view());
-    return out.take();
+    const all = scratch.view();
+    const body = new Uint8Array(all.length);
+    body.set(all.subarray(length));
+    body.set(all.subarray(0, length), all.length - length);
+    scratch.length = 0;
+    return body;
   }
 }
 
