@@ -21,7 +21,7 @@ import { nodeStateCodec } from '../node/state-codec.ts';
 import { TreeFileSystem } from '../storage/tree-fs/tree-file-system.ts';
 import { completer } from '../x86/accelerator.ts';
 import type { EngineModules } from '../x86/engine.ts';
-import { compileRegions } from './region-modules.ts';
+import { compileOwn, compileRegions } from './wasm-modules.ts';
 
 export interface MachineOptions extends Omit<ConsolePcOptions, 'disks' | 'restore' | 'memoryBytes'> {
   readonly disks?: readonly { readonly path: string; readonly readOnly: boolean }[];
@@ -65,7 +65,7 @@ const VERIFIED_FIRST_BYTES = 1 << 27;
 
 /** A module that the build has put beside this one. */
 function compiled(name: string): WebAssembly.Module {
-  return new WebAssembly.Module(readFileSync(new URL(name, import.meta.url)));
+  return compileOwn(readFileSync(new URL(name, import.meta.url)));
 }
 
 /** What our own processor is made of. Under KVM it is seldom needed, and takes some megabytes. */

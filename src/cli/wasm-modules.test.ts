@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { budgetOf } from './region-modules.ts';
+import { budgetOf } from './wasm-modules.ts';
 
 test('the runs before V8 optimises a function grow with its size', () => {
   const runs = (size: number): number => budgetOf([size]) / size;
