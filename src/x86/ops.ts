@@ -138,6 +138,11 @@ export abstract class Ops {
   /** The segment register number (0…7) of the memory operand, as i32. */
   abstract segmentNumber(): Node;
 
+  /** The immediate's low byte as a number, where code is built for it alone. */
+  knownByte(): number | undefined {
+    return undefined;
+  }
+
   // Constants and arithmetic on i64
 
   const(value: bigint | number): Node {

@@ -20,12 +20,6 @@ export function immediateByte(o: Ops): Node {
   return o.b.op('i32.and', o.narrow(o.immediate()), o.b.i32(0xff));
 }
 
-/** The same as a number, where the instruction is known: in compiled code. */
-export function knownByte(o: Ops): number | undefined {
-  const { value } = immediateByte(o);
-  return value === undefined ? undefined : Number(value);
-}
-
 /** Calls a function of the runtime by name. */
 export function callRuntime(o: Ops, name: string, ...args: readonly Node[]): Node {
   const callee = o.callees[name];

@@ -146,6 +146,10 @@ export class StepOps extends Ops {
     return this.const(this.decoded.immediate);
   }
 
+  override knownByte(): number | undefined {
+    return Number(this.decoded.immediate & 0xffn);
+  }
+
   // Addresses
 
   #base(address: number): Node {

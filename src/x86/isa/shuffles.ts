@@ -3,7 +3,7 @@
  * runtime otherwise. And packed integer arithmetic that WebAssembly has in several steps. SDM vol. 2.
  */
 import type { Ops } from '../ops.ts';
-import { callRuntime, immediateByte, knownByte, shuffle, zeroVector } from '../vector.ts';
+import { callRuntime, immediateByte, shuffle, zeroVector } from '../vector.ts';
 import type { Node } from '../wasm/ir.ts';
 import type { Part, UnaryPart } from './vector-forms.ts';
 
@@ -15,7 +15,7 @@ const count = (elements: number): readonly number[] => Array.from({ length: elem
 /** One operand by the immediate. */
 function byImmediate(name: string, bytes: number, elements: (immediate: number) => readonly number[]): UnaryPart {
   return (o, a) => {
-    const known = knownByte(o);
+    const known = o.knownByte();
     return known === undefined ? callRuntime(o, name, a, immediateByte(o)) : shuffle(o, a, a, bytes, elements(known));
   };
 }
@@ -27,7 +27,7 @@ export const shuffleHighWords = byImmediate('pshufhw', 2, (immediate) => count(8
 /** Two operands by the immediate, of which each half of a YMM register uses `step` bits of its own. */
 function pairByImmediate(name: string, bytes: number, step: number, elements: (immediate: number) => readonly number[]): Part {
   return (o, a, b, n) => {
-    const known = knownByte(o);
+    const known = o.knownByte();
     if (known !== undefined) return shuffle(o, a, b, bytes, elements(known >> (step * n)));
     return callRuntime(o, name, a, b, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(step * n)));
   };
@@ -51,28 +51,28 @@ function moveBytes(o: Ops, a: Node, by: number): Node {
 
 /** PSLLDQ and PSRLDQ. */
 export function shiftBytes(o: Ops, name: 'pslldq' | 'psrldq', a: Node): Node {
-  const known = knownByte(o);
+  const known = o.knownByte();
   if (known === undefined) return callRuntime(o, name, a, immediateByte(o));
   return moveBytes(o, a, name === 'psrldq' ? known : -known);
 }
 
 /** PALIGNR: from the immediate's byte on of the second operand and, above it, the first. */
 export const alignRight: Part = (o, a, b) => {
-  const known = knownByte(o);
+  const known = o.knownByte();
   if (known === undefined) return callRuntime(o, 'palignr', a, b, immediateByte(o));
   return known <= 16 ? shuffle(o, b, a, 1, count(16).map((n) => n + known)) : moveBytes(o, a, known - 16); // prettier-ignore
 };
 
 /** A half of VPERMQ's result: two of four quadwords. */
 export function permuteQuadwords(o: Ops, low: Node, high: Node, half: number): Node {
-  const known = knownByte(o);
+  const known = o.knownByte();
   if (known !== undefined) return shuffle(o, low, high, 8, [field(known, 2 * half, 2), field(known, 2 * half + 1, 2)]);
   return callRuntime(o, 'vpermq', low, high, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(4 * half)));
 }
 
 /** A half of VPERM2F128's result: one of four halves, or zero. */
 export function permuteHalves(o: Ops, halves: readonly [Node, Node, Node, Node], half: number): Node {
-  const known = knownByte(o);
+  const known = o.knownByte();
   if (known === undefined) return callRuntime(o, 'vperm2f128', ...halves, o.b.op('i32.shr_u', immediateByte(o), o.b.i32(4 * half)));
   return (known >> (4 * half)) & 8 ? zeroVector(o) : halves[field(known, 2 * half, 2)]!;
 }

@@ -6,7 +6,6 @@ import {
   extract,
   floating,
   immediateByte,
-  knownByte,
   replace,
   setScalar,
   shuffle,
@@ -132,7 +131,7 @@ function comparisons(): Row[] {
   const packed = (size: 's' | 'd', prefix: string): Row[] => {
     const shape = SHAPES[size];
     const part: Fast['part'] = (o, a, b) => {
-      const known = knownByte(o);
+      const known = o.knownByte();
       return known === undefined ? undefined : attemptComparison(o, shape, known, a, b);
     };
     const call: Part = (o, a, b) => callRuntime(o, `sse_cmp_${shape}`, a, b, predicate(o));
@@ -145,7 +144,7 @@ function comparisons(): Row[] {
         const [x, y] = [a, b].map((part) => extract(o, type, part, 0)) as [Node, Node];
         return callRuntime(o, `sse_cmp_${type}`, x, y, predicate(o));
       };
-      const known = knownByte(o);
+      const known = o.knownByte();
       if (known === undefined) return replace(o, type === 'f32' ? 'i32' : 'i64', a, 0, floating(o, 1, slow));
       return scalarAttempt(o, SHAPES[size], a, attemptComparison(o, SHAPES[size], known, a, b), slow);
     };

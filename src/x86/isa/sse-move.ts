@@ -6,7 +6,6 @@ import {
   element,
   enterMmx,
   extract,
-  knownByte,
   replace,
   setElement,
   setScalar,
@@ -177,7 +176,7 @@ function elementOffset(o: Ops, bytes: number, count: number): Node {
 
 /** The element of register operand `i` that the immediate names, as i64. */
 export function extractDynamic(o: Ops, i: number, bytes: 1 | 2 | 4 | 8, count = 16 / bytes): Node {
-  const known = knownByte(o);
+  const known = o.knownByte();
   if (known !== undefined) {
     const shape = `i${bytes * 8}x${16 / bytes}`;
     const value = o.b.op(`${shape}.extract_lane${bytes < 4 ? '_u' : ''}`, o.readVector(o.operand(i), 0), known & (count - 1));
@@ -190,7 +189,7 @@ export function extractDynamic(o: Ops, i: number, bytes: 1 | 2 | 4 | 8, count = 
 /** `a` with the element that the immediate names replaced by `value` (i32, or i64 for quadwords): built in a temporary. */
 export function insertDynamic(o: Ops, a: Node, bytes: 1 | 2 | 4 | 8, count: number, value: Node): Node {
   const { b } = o;
-  const known = knownByte(o);
+  const known = o.knownByte();
   if (known !== undefined) return b.op(`i${bytes * 8}x${16 / bytes}.replace_lane`, a, value, known & (count - 1));
   const store = bytes === 8 ? 'i64.store' : bytes === 4 ? 'i32.store' : `i32.store${bytes * 8}`;
   b.store('v128.store', b.i32(L.SCRATCH), a);

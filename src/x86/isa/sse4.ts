@@ -1,6 +1,6 @@
 /** SSE4.1, SSE4.2, AES, PCLMULQDQ and SHA, with their AVX forms. SDM vol. 2. */
 import { RAX, RCX, RDX, type Ops } from '../ops.ts';
-import { callRuntime, element, extract, floating, immediateByte, knownByte, replace, setVector, shuffle, vector, zeroVector, type FloatType } from '../vector.ts'; // prettier-ignore
+import { callRuntime, element, extract, floating, immediateByte, replace, setVector, shuffle, vector, zeroVector, type FloatType } from '../vector.ts'; // prettier-ignore
 import { attemptRounding, roundingNeedsSettled, scalarAttempt, shapeOf, type FloatShape } from '../vector-float.ts';
 import type { Node } from '../wasm/ir.ts';
 import { extractDynamic, insertDynamic } from './sse-move.ts';
@@ -107,9 +107,9 @@ function dotProduct(type: FloatType, ...steps: readonly (readonly [readonly numb
 function rounding(shape: FloatShape): Fast {
   return {
     shape,
-    settled: (o) => roundingNeedsSettled(knownByte(o) ?? 0),
+    settled: (o) => roundingNeedsSettled(o.knownByte() ?? 0),
     part: (o, a) => {
-      const immediate = knownByte(o);
+      const immediate = o.knownByte();
       return immediate === undefined ? undefined : attemptRounding(o, shape, immediate, a);
     },
   };
@@ -120,7 +120,7 @@ const roundLow =
   (o: Ops, a: Node, b: Node): Node => {
     const shape = shapeOf(type);
     const slow = (): Node => callRuntime(o, `sse_round_${type}`, extract(o, type, b, 0), immediateByte(o));
-    const immediate = knownByte(o);
+    const immediate = o.knownByte();
     if (immediate === undefined) return replace(o, type, a, 0, floating(o, 1, slow));
     return scalarAttempt(o, shape, a, attemptRounding(o, shape, immediate, b), slow, roundingNeedsSettled(immediate));
   };
@@ -171,7 +171,7 @@ const insertSingle: Semantics = (o) => {
   const source = o.encoding.vex ? 2 : 1;
   const { b } = o;
   // From a register, bits 6-7 choose the element.
-  const known = knownByte(o);
+  const known = o.knownByte();
   const value = o.isMemory(source)
     ? element(o, source, 'i32')
     : known !== undefined
