@@ -117,7 +117,7 @@ export class Engine {
       const table = interpreter.exports['table'] as WebAssembly.Table;
       const { compileRegions = (bytes) => new WebAssembly.Module(bytes) } = modules;
       this.compiler = new Compiler(
-        { state, memory, functions, table, compileRegions, interpretedBy: this.#interpretedBy, variantAt: this.#variantAt },
+        { state, memory, functions, table, compileRegions, interpretedBy: this.#interpretedBy, variantOf: this.#variantOf },
         compiler,
       );
     }
@@ -147,14 +147,11 @@ export class Engine {
     return note & L.NOTE_ENTRY && handler >= L.H_FIRST ? note & 0xffff : handler;
   };
 
-  readonly #variantAt = (record: number): Variant | undefined => {
-    const handler = this.#interpretedBy(record);
-    return this.variants.all[handler - L.H_FIRST];
-  };
+  readonly #variantOf = (handler: number): Variant | undefined => this.variants.all[handler - L.H_FIRST];
 
   /** The variant whose handler a record names. */
   variantOf(record: number): Variant {
-    return this.#variantAt(record)!;
+    return this.#variantOf(this.#interpretedBy(record))!;
   }
 
   /** Empties the arena: record addresses are void. */

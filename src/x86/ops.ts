@@ -400,25 +400,25 @@ export abstract class Ops {
   }
 
   /** CF, AF and OF of sum = a + b (+ carry), in their places. */
-  protected auxOfSum(a: Node, b: Node, sum: Node, carryOut: Node, bits: number): Node {
+  #auxOfSum(a: Node, b: Node, sum: Node, carryOut: Node, bits: number): Node {
     const overflow = this.#overflowFrom(this.and(this.xor(a, sum), this.xor(b, sum)), bits);
     return this.aux(carryOut, this.#adjustFrom(this.xor(this.xor(a, b), sum)), overflow);
   }
 
   /** CF, AF and OF of difference = a - b (- borrow), in their places. */
-  protected auxOfDifference(a: Node, b: Node, difference: Node, borrowOut: Node, bits: number): Node {
+  #auxOfDifference(a: Node, b: Node, difference: Node, borrowOut: Node, bits: number): Node {
     const overflow = this.#overflowFrom(this.and(this.xor(a, b), this.xor(a, difference)), bits);
     return this.aux(borrowOut, this.#adjustFrom(this.xor(this.xor(a, b), difference)), overflow);
   }
 
   /** Flags of sum = a + b (+ carry): `carryOut` (i32) defaults to sum < a. */
   flagsAdd(a: Node, b: Node, sum: Node, carryOut?: Node, bits = this.size): void {
-    this.setFlags(sum, this.auxOfSum(a, b, sum, carryOut ?? this.below(sum, a), bits), bits);
+    this.setFlags(sum, this.#auxOfSum(a, b, sum, carryOut ?? this.below(sum, a), bits), bits);
   }
 
   /** Flags of difference = a - b (- borrow): `borrowOut` (i32) defaults to a < b. */
   flagsSub(a: Node, b: Node, difference: Node, borrowOut?: Node, bits = this.size): void {
-    this.setFlags(difference, this.auxOfDifference(a, b, difference, borrowOut ?? this.below(a, b), bits), bits);
+    this.setFlags(difference, this.#auxOfDifference(a, b, difference, borrowOut ?? this.below(a, b), bits), bits);
   }
 
   /** Flags of result = a + 1 or a - 1 with CF (i32) as it was. */
@@ -476,13 +476,8 @@ export abstract class Ops {
   /** A condition by its number in encodings (0 O … 15 G), as i32: zero or non-zero. */
   condition(number: number): Node {
     const { b } = this;
-    const test = this.compared(number & ~1) ?? this.#condition(number & ~1);
+    const test = this.#condition(number & ~1);
     return number & 1 ? b.op('i32.eqz', test) : test;
-  }
-
-  /** An even condition straight from what was compared, where the back end knows that. */
-  protected compared(_number: number): Node | undefined {
-    return undefined;
   }
 
   #condition(number: number): Node {

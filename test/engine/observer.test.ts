@@ -3,7 +3,8 @@ import { Session } from 'node:inspector';
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import type { CompilerEvent } from '../../src/x86/compiler/observer.ts';
 import { jit, type JitOptions } from '../../src/x86/accelerator.ts';
-import { Bench, CODE, P, PAGE, RW, le } from './bench.ts';
+import * as L from '../../src/x86/runtime/layout.ts';
+import { Bench, CODE, DATA, P, PAGE, RW, le } from './bench.ts';
 import { compileRuntime } from './runtime.ts';
 
 /** Linear address of the page at CODE, another one. */
@@ -39,7 +40,7 @@ const turn = (body: readonly number[]): number[] => [...body, 0xff, 0xc9, 0x75, 
 function runThere(code: readonly number[], turns = TURNS): void {
   bench.load([0xb9, ...le(turns, 4), ...code]); // mov ecx,turns
   bench.cpu.ip = BigInt(THERE);
-  bench.untilHalt(turns * 10);
+  bench.untilHalt(turns * (code.length + 10));
 }
 
 const place = { linear: BigInt(THERE + 5), physical: CODE + 5 };
@@ -116,6 +117,17 @@ test('code that keeps changing is told to be put off', () => {
 test('a hot place that only the interpreter can begin is told once', () => {
   runThere([...turn([0xe4, 0x80]), HLT]); // in al,0x80
   expect(events.filter(({ kind }) => kind === 'refuse')).toEqual([{ kind: 'refuse', linear: place.linear, reason: 'interpreted' }]);
+});
+
+test('a region of as many of the largest instructions as fit has room where code is built', () => {
+  const { state } = bench.cpu;
+  state.setU64(L.CR4, state.u64(L.CR4) | 0x40000n);
+  state.setU64(L.XCR0, 7n);
+  bench.cpu.updateMode();
+  const dots = Array.from({ length: 298 }, () => [0xc4, 0xe3, 0x71, 0x40, 0x00, 0xf1]).flat(); // vdpps xmm0,xmm1,[rax],0xf1
+  runThere([0x48, 0xb8, ...le(DATA, 8), ...dots, 0xff, 0xc9, 0x0f, 0x85, ...le(-(dots.length + 8), 4), HLT]);
+  expect(events.filter(({ kind }) => kind === 'refuse')).toEqual([]);
+  expect(events).toContainEqual(expect.objectContaining({ kind: 'region', steps: 300 }));
 });
 
 test('a profiler sees regions under the given name, else their linear address', () => {

@@ -10,8 +10,8 @@ import type { State } from '../state.ts';
 import { buildModule } from './batch.ts';
 import type { CompilerEvent, CompilerObserver, DropReason, Place, RefuseReason } from './observer.ts';
 import { Patience } from './patience.ts';
-import { RegionFinder, type Region } from './region.ts';
-import { TraitTable } from './traits.ts';
+import { Regions, type Region, type RegionRuntime } from './region.ts';
+import { Templates } from './templates.ts';
 
 export interface CompilerOptions {
   /** Jumps to a place before it is compiled. */
@@ -39,7 +39,8 @@ export interface CompilerHost {
   readonly table: WebAssembly.Table;
   /** The handler that interprets a record, whatever has been compiled. */
   interpretedBy(record: number): number;
-  variantAt(record: number): Variant | undefined;
+  /** What a handler interprets; undefined: no instruction. */
+  variantOf(handler: number): Variant | undefined;
 }
 
 /** A region that has been compiled. */
@@ -47,8 +48,6 @@ interface Compiled {
   readonly region: Region;
   readonly handler: number;
   readonly records: readonly number[];
-  /** Instructions in it. */
-  readonly steps: number;
 }
 
 /** A record names its handler by 16 bits. */
@@ -59,8 +58,7 @@ const PERIOD_NS = 16e9;
 export class Compiler {
   readonly #host: CompilerHost;
   readonly #options: CompilerOptions;
-  readonly #traits = new TraitTable();
-  readonly #finder: RegionFinder;
+  readonly #regions: Regions;
   #queue: Region[] = [];
   /** Records that regions of the queue begin at, and whether they have been heard of while they wait. */
   readonly #waiting = new Map<number, boolean>();
@@ -87,15 +85,7 @@ export class Compiler {
     this.#host = host;
     this.#options = options;
     this.#patience = new Patience(options.patience);
-    const { state } = host;
-    this.#finder = new RegionFinder(
-      {
-        state,
-        variantAt: host.variantAt,
-        isEntry: (record) => this.#waiting.has(record) || (state.u32(record + L.R_NOTE) & L.NOTE_ENTRY) !== 0,
-      },
-      this.#traits,
-    );
+    this.#regions = new Regions(host.state, host.functions as unknown as RegionRuntime, new Templates(host.state, host.variantOf));
     host.table.grow(HANDLERS - host.table.length);
     host.state.setU32(L.HOT, options.threshold);
   }
@@ -105,20 +95,41 @@ export class Compiler {
     if (this.#waiting.get(record)) return this.compile();
     if (this.#waiting.has(record)) return this.#rearm(record);
     const began = performance.now();
-    const region = this.#finder.find(record, this.#host.state.u64(L.PAGE_BASE), Math.max(1, this.#options.threshold >> 4));
+    const region = this.#regions.find(record, Math.max(1, this.#options.threshold >> 4));
     this.counts.findMs += performance.now() - began;
     if (!region) {
       const { state } = this.#host;
       return void this.#refuse(state.u64(L.PAGE_BASE) + BigInt(state.u16(record + L.R_OFFSET)), 'interpreted');
     }
     if (!this.#patience.allows(region.pages[0]!.number)) {
-      this.#refuse(linearOf(region), 'restless');
+      this.#refuse(region.linear, 'restless');
       return this.#cool(record);
     }
     this.#queue.push(region);
-    for (const at of region.entries) this.#waiting.set(region.blocks.find((block) => block.at === at)!.record, false);
+    for (const entry of region.entries) this.#wait(entry);
     this.#rearm(record);
     if (this.#queue.length >= this.#options.batch) this.compile();
+  }
+
+  /** No other region goes on where one begins that waits. */
+  #wait(record: number): void {
+    this.#waiting.set(record, false);
+    this.#mark(record, true);
+  }
+
+  #mark(record: number, waits: boolean): void {
+    const { view } = this.#host.state;
+    const flags = view.getUint8(record + L.R_FLAGS);
+    view.setUint8(record + L.R_FLAGS, waits ? flags | L.REC_WAITING : flags & ~L.REC_WAITING);
+  }
+
+  /** Nothing waits any more. */
+  #empty(): Region[] {
+    const waiting = this.#queue;
+    for (const record of this.#waiting.keys()) this.#mark(record, false);
+    this.#waiting.clear();
+    this.#queue = [];
+    return waiting;
   }
 
   /** Has a record that waits to be compiled be heard of again, when it goes on being hot: then nothing waits any longer. */
@@ -151,17 +162,17 @@ export class Compiler {
   /** Makes a module of the regions that wait. */
   compile(): void {
     this.dropStale();
-    const regions = this.#queue.filter((region) => this.#isCurrent(region) || this.#refuse(linearOf(region), 'changed'));
-    this.#queue = [];
-    this.#waiting.clear();
-    if (regions.length === 0) return;
+    const waiting = this.#empty().filter((region) => this.#isCurrent(region) || this.#refuse(region.linear, 'changed'));
+    if (waiting.length === 0) return;
     if (this.#live > this.#options.capacity) this.#dropAll();
     const began = performance.now();
-    const { bytes, sizes } = buildModule(regions, this.#traits, (region) => this.#nameOf(region));
+    const { bytes, built: regions, sizes, refused } = buildModule(waiting, this.#regions, (region) => this.#nameOf(region));
+    for (const region of refused) this.#refuse(region.linear, 'large');
+    if (regions.length === 0) return;
     const built = performance.now();
     const instance = this.#instantiate(bytes, sizes);
     if (!instance) {
-      for (const region of regions) this.#refuse(linearOf(region), 'host');
+      for (const region of regions) this.#refuse(region.linear, 'host');
       return;
     }
     const emitMs = built - began;
@@ -197,11 +208,10 @@ export class Compiler {
     const { state, table } = this.#host;
     const handler = this.#free.pop() ?? this.#nextHandler++;
     // `capacity` is used up long before these numbers are.
-    if (handler >= HANDLERS) return void this.#refuse(linearOf(region), 'full');
+    if (handler >= HANDLERS) return void this.#refuse(region.linear, 'full');
     table.set(handler, run);
     const records: number[] = [];
-    region.entries.forEach((at, n) => {
-      const { record } = region.blocks.find((block) => block.at === at)!;
+    region.entries.forEach((record, n) => {
       // A place that has been compiled already stays so, except the one that was found hot.
       const note = record + L.R_NOTE;
       if (n > 0 && state.u32(note) & L.NOTE_ENTRY) return;
@@ -209,16 +219,15 @@ export class Compiler {
       state.setU16(record, handler);
       records.push(record);
     });
-    const steps = region.blocks.reduce((sum, block) => sum + block.steps.length, 0);
-    const compiled: Compiled = { region, handler, records, steps };
+    const compiled: Compiled = { region, handler, records };
     for (const { number } of region.pages) {
       let set = this.#byPage.get(number);
       if (!set) this.#byPage.set(number, (set = new Set()));
       set.add(compiled);
     }
     this.counts.regions++;
-    this.counts.steps += compiled.steps;
-    this.#live += compiled.steps;
+    this.counts.steps += region.steps;
+    this.#live += region.steps;
     this.#tell(() => ({
       kind: 'region',
       place: this.#placeOf(region),
@@ -226,8 +235,8 @@ export class Compiler {
       module: this.counts.modules,
       handler,
       entries: records.length,
-      blocks: region.blocks.length,
-      steps,
+      blocks: region.blocks,
+      steps: region.steps,
       bytes,
     }));
   }
@@ -258,7 +267,7 @@ export class Compiler {
   #release(compiled: Compiled, reason: DropReason): void {
     this.#host.table.set(compiled.handler, null);
     this.#free.push(compiled.handler);
-    this.#live -= compiled.steps;
+    this.#live -= compiled.region.steps;
     this.counts.dropped++;
     this.#tell(() => ({ kind: 'drop', place: this.#placeOf(compiled.region), handler: compiled.handler, reason }));
   }
@@ -272,6 +281,7 @@ export class Compiler {
       }
     }
     this.#byPage.clear();
+    // Their records are void.
     this.#queue = [];
     this.#waiting.clear();
     state.setU32(L.DROPPED_COUNT, 0);
@@ -313,16 +323,11 @@ export class Compiler {
 
   #placeOf(region: Region): Place {
     const { number } = region.pages[0]!;
-    return { linear: linearOf(region), physical: this.#host.memory.pageAddress(number) + region.entries[0]! };
+    return { linear: region.linear, physical: this.#host.memory.pageAddress(number) + region.offset };
   }
 
   #nameOf(region: Region): string {
-    const linear = linearOf(region);
+    const { linear } = region;
     return this.#options.observer?.nameOf?.(linear) ?? linear.toString(16);
   }
-}
-
-/** Where it was found hot: on its first page. */
-function linearOf({ base, entries }: Region): bigint {
-  return base + BigInt(entries[0]!);
 }

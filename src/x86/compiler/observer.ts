@@ -46,6 +46,8 @@ export type RefuseReason =
   | 'changed'
   /** No handler is left. */
   | 'full'
+  /** Its code did not fit where code is built. */
+  | 'large'
   /** The host's compiler refused the module. */
   | 'host';
 

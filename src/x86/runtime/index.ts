@@ -29,3 +29,6 @@ export * from './x87-functions';
 export * from './x87-state';
 export * from './xsave';
 export * from './time';
+export { findRegion } from './compile/find';
+export { emitRegion } from './compile/region';
+export { beginModule } from './compile/callees';

@@ -176,7 +176,35 @@ export const CODE_PAGES_END = 0x450000;
 
 /** Code pages, their parts, and decoded instructions. */
 export const ARENA = 0x450000;
-export const ARENA_END = 0xbec0000;
+export const ARENA_END = 0xb5c0000;
+
+/** The compiler's own: what is known while a region is found or built. See runtime/compile. */
+export const COMPILE_STATE = 0xb5c0000; // 23552 * u32
+export const COMPILE_FLOW = 0xb5d7000; // 2112 * u32
+/** What came of a region: bytes of locals behind its code; functions that the module calls so far. */
+export const COMPILE_RESULT = 0xb5d9100; // 2 * u32
+/** By a function's number in templates: its index in the module that is being made, or 0; and the numbers in order of their indices. */
+export const COMPILE_CALLEES = 0xb5d9200; // 256 * u32
+export const COMPILE_CALLED = 0xb5d9600; // 256 * u32
+export const COMPILE_LISTS = 0xb5da000; // 15360 * u32
+export const COMPILE_PLACES = 0xb5e9000; // 12352 * u32
+export const COMPILE_SLOTS = 0xb5f6000;
+export const COMPILE_SLOTS_END = 0xb606000;
+/** A region, laid out. */
+export const COMPILE_INPUT = 0xb606000; // 16384 * u32
+/** What is known of shapes, by their handlers' numbers: addresses of templates, or SHAPE_*. */
+export const COMPILE_SHAPES = 0xb616000; // COMPILE_SHAPE_COUNT * u32
+export const COMPILE_SHAPE_COUNT = 8192;
+/** Of those that depend on the immediate's low byte: the handler, with that from bit 16 on, and what is known. */
+export const COMPILE_BYTE_SHAPES = 0xb61e000; // COMPILE_BYTE_SHAPE_COUNT * u64
+export const COMPILE_BYTE_SHAPE_COUNT = 1024;
+export const COMPILE_TEMPLATES = 0xb620000;
+export const COMPILE_TEMPLATES_END = 0xba40000;
+/** A function's code, and its locals behind it. */
+export const COMPILE_CODE = 0xba40000;
+export const COMPILE_CODE_END = 0xbac0000;
+export const COMPILE_NODES = 0xbac0000;
+export const COMPILE_NODES_END = 0xbec0000;
 /** The part of a code page where nothing is decoded yet: zeros. */
 export const EMPTY_PART = 0xbec0000; // CODE_PART_BYTES
 
@@ -327,6 +355,8 @@ export const REC_REPNE = 16;
 export const REC_ABSOLUTE = 32;
 /** R_DISP, RIP-relative, lost its 33rd bit: it is positive although its sign bit is set. */
 export const REC_FAR_DISPLACEMENT = 64;
+/** A region that waits to be compiled begins at this record. */
+export const REC_WAITING = 128;
 
 /**
  * Of R_NOTE: a region of compiled code begins at this record; the entry's number stands from bit 16 on, and the handler that interprets the

@@ -3,8 +3,7 @@
  * variable assignments, control) are kept in that order too. Emission turns single-use values into nested expressions
  * and gives the others a local, so that code which builds instructions need not think about the wasm stack.
  *
- * The compiler builds thousands of nodes for each piece of guest code while the guest waits: a node is a plain record,
- * and what emission writes for it follows from its kind.
+ * This is for what is built beforehand. The compiler builds its regions in the same way while the guest waits: runtime/compile/ir.ts.
  */
 import { ByteWriter } from './bytes.ts';
 import { fold, uncut } from './fold.ts';
@@ -115,7 +114,7 @@ export class FunctionBuilder {
   /** Calls that come back, so far. */
   calls = 0;
   readonly #locals: ValType[] = [];
-  #root: Scope = { items: [] };
+  readonly #root: Scope = { items: [] };
   #scope: Scope = this.#root;
   #epoch = 0;
   #loop = 0;
@@ -152,11 +151,6 @@ export class FunctionBuilder {
     if (kind !== CONST) this.#scope.items.push(node);
     if (kind >= CALL) this.#epoch++;
     return node;
-  }
-
-  /** What tells whether two places are built under the same conditions. */
-  get scope(): object {
-    return this.#scope;
   }
 
   /** Whether what is built now runs unconditionally. */
@@ -231,11 +225,6 @@ export class FunctionBuilder {
     this.#lent?.push(variable);
     if (initial) this.set(variable, initial);
     return variable;
-  }
-
-  /** A variable of its own, also while others are borrowed. */
-  lasting(type: ValType): Variable {
-    return { type, local: this.#newLocal(type) };
   }
 
   /** Builds something whose variables nobody reads afterwards (values read from them are another matter). */
@@ -327,15 +316,6 @@ export class FunctionBuilder {
 
   returnCall(callee: FunctionRef, ...args: readonly Node[]): void {
     this.#add(EFFECT, undefined, RETURN_CALL_CODE, args, callee.index, NO_ALIGNMENT);
-  }
-
-  /** Builds something that runs before everything built so far. */
-  atStart(body: () => void): void {
-    const before = this.#root;
-    this.#root = { items: [] };
-    this.#scope = this.#root;
-    body();
-    for (const item of before.items) this.#root.items.push(item);
   }
 
   // Emission
@@ -455,18 +435,15 @@ export class FunctionBuilder {
     }
   }
 
-  /**
-   * The function's body: locals and code, as the code section wants it (without the length).
-   * @param scratch empty, and is so again afterwards: whoever builds many functions spares a buffer for each
-   */
-  finish(scratch = new ByteWriter(2048)): Uint8Array {
+  /** The function's body: locals and code, as the code section wants it (without the length). */
+  finish(): Uint8Array {
     this.#sweep(this.#root);
-    this.#w = scratch;
+    const w = new ByteWriter(2048);
+    this.#w = w;
     this.#emit(this.#root);
     // Falling off the end of a function with a result is a bug in the caller; unreachable keeps the body valid.
-    if (this.signature.results.length > 0) scratch.u8(0x00);
-    scratch.u8(0x0b);
-    const { length } = scratch;
+    if (this.signature.results.length > 0) w.u8(0x00);
+    w.u8(0x0b);
     // Which locals there are is known only now.
     const groups: [ValType, number][] = [];
     for (const type of this.#locals) {
@@ -474,17 +451,14 @@ export class FunctionBuilder {
       if (last && last[0] === type) last[1]++;
       else groups.push([type, 1]);
     }
-    scratch.u32(groups.length);
+    const body = new ByteWriter(w.length + 16);
+    body.u32(groups.length);
     for (const [type, count] of groups) {
-      scratch.u32(count);
-      scratch.u8(VALTYPE_CODE[type]);
+      body.u32(count);
+      body.u8(VALTYPE_CODE[type]);
     }
-    const all = scratch.view();
-    const body = new Uint8Array(all.length);
-    body.set(all.subarray(length));
-    body.set(all.subarray(0, length), all.length - length);
-    scratch.length = 0;
-    return body;
+    body.raw(w.view());
+    return body.take();
   }
 }
 
