@@ -39,10 +39,13 @@ let count: u32 = 0;
 let orderCount: u32 = 0;
 export let targetCount: u32 = 0;
 export let loops: bool = false;
+/** Some edges go by way of the dispatcher. */
+export let irreducible: bool = false;
 
 export function begin(nodes: u32): void {
   count = nodes;
   targetCount = 0;
+  irreducible = false;
   memory.fill(SUCCESSOR_COUNT, 0, NODES);
   memory.fill(VIA, 0, NODES * NODES);
 }
@@ -191,6 +194,7 @@ export function analyse(): void {
           loops = true;
         } else {
           reducible = false;
+          irreducible = true;
           store<u8>(VIA + from * NODES + to, 1);
           addEntry(to);
         }

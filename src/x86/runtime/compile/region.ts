@@ -107,9 +107,12 @@ export function emitRegion(): u32 {
   expand.begin();
   const exit = ir.openBlock();
   place.setExit(exit);
-  dispatcher = ir.openLoop();
-  tree(0);
-  ir.close(dispatcher);
+  // V8's fast compiler has everything in memory where a loop begins.
+  if (flow.irreducible) {
+    dispatcher = ir.openLoop();
+    tree(0);
+    ir.close(dispatcher);
+  } else tree(0);
   ir.close(exit);
   if (failed) return 0;
   flush();
