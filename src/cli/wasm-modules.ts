@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
  * nothing is left. With the same budget for all, large functions are optimised first and after the fewest runs, although that takes longest.
  * By the square of the size, the runs that it takes grow with the size. Measured: docs/performance.md.
  */
-const BUDGET_PER_SQUARE_BYTE = 32;
+const BUDGET_PER_SQUARE_BYTE = 16;
 /** V8's own budget, in Node 20. */
 const LEAST = 1_800_000;
 /** V8 keeps it as an i32. */

@@ -62,6 +62,8 @@ export class Compiler {
   #queue: Region[] = [];
   /** Records that regions of the queue begin at, and whether they have been heard of while they wait. */
   readonly #waiting = new Map<number, boolean>();
+  /** Regions that wait, by records that their blocks begin at. */
+  readonly #within = new Map<number, Region>();
   readonly #free: number[] = [];
   #nextHandler = L.H_COMPILED;
   readonly #patience: Patience;
@@ -94,6 +96,12 @@ export class Compiler {
   hot(record: number): void {
     if (this.#waiting.get(record)) return this.compile();
     if (this.#waiting.has(record)) return this.#rearm(record);
+    const around = this.#within.get(record);
+    if (around && this.#regions.enterAt(around, record)) {
+      // A region of its own would be made of the same code.
+      this.#wait(record);
+      return this.#rearm(record);
+    }
     const began = performance.now();
     const region = this.#regions.find(record, Math.max(1, this.#options.threshold >> 4));
     this.counts.findMs += performance.now() - began;
@@ -106,6 +114,7 @@ export class Compiler {
       return this.#cool(record);
     }
     this.#queue.push(region);
+    for (const block of this.#regions.blocksOf(region)) if (!this.#within.has(block)) this.#within.set(block, region);
     for (const entry of region.entries) this.#wait(entry);
     this.#rearm(record);
     if (this.#queue.length >= this.#options.batch) this.compile();
@@ -128,6 +137,7 @@ export class Compiler {
     const waiting = this.#queue;
     for (const record of this.#waiting.keys()) this.#mark(record, false);
     this.#waiting.clear();
+    this.#within.clear();
     this.#queue = [];
     return waiting;
   }
@@ -284,6 +294,7 @@ export class Compiler {
     // Their records are void.
     this.#queue = [];
     this.#waiting.clear();
+    this.#within.clear();
     state.setU32(L.DROPPED_COUNT, 0);
   }
 

@@ -22,11 +22,11 @@ export interface Region {
   readonly offset: number;
   readonly pages: readonly Page[];
   /** Records that execution comes to from outside; the first is where it was found hot. */
-  readonly entries: readonly number[];
+  readonly entries: number[];
   readonly blocks: number;
   /** Instructions. */
   readonly steps: number;
-  readonly words: Int32Array;
+  words: Int32Array;
 }
 
 /** Functions of the runtime. */
@@ -78,6 +78,28 @@ export class Regions {
       steps: u32(L.COMPILE_INPUT + C.IN_STEPS),
       words: this.#memory.slice(L.COMPILE_INPUT / 4, L.COMPILE_INPUT / 4 + found),
     };
+  }
+
+  /** Records that blocks of a region begin at. */
+  blocksOf({ words, blocks }: Region): number[] {
+    return Array.from({ length: blocks }, (_, n) => words[C.IN_TABLES / 4 + n * C.BLOCK_WORDS + C.BLOCK_RECORD / 4]! >>> 0);
+  }
+
+  /** Has a region that is not built yet begin at another of its blocks, too. False when it has too many entries. */
+  enterAt(region: Region, record: number): boolean {
+    const { words, entries } = region;
+    if (entries.length === C.MOST_ENTRIES) return false;
+    const block = C.IN_TABLES / 4 + this.blocksOf(region).indexOf(record) * C.BLOCK_WORDS;
+    const from = (words[C.IN_ENTRIES_AT / 4]! - L.COMPILE_INPUT) / 4;
+    // The table of entries moves to the end.
+    const grown = new Int32Array(words.length + entries.length * 2 + 2);
+    grown.set(words);
+    grown.set(words.subarray(from, from + entries.length * 2), words.length);
+    grown.set([words[block + C.BLOCK_AT / 4]!, record], grown.length - 2);
+    grown[C.IN_ENTRIES_AT / 4] = L.COMPILE_INPUT + words.length * 4;
+    grown[C.IN_ENTRIES / 4] = entries.push(record);
+    region.words = grown;
+    return true;
   }
 
   /** What is built from now on goes into another module. */

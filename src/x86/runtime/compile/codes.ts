@@ -115,6 +115,8 @@ export const END_LEAVE = 6; // of a block: what follows is the interpreter's
 export const IN_BLOCKS = 0;
 export const IN_PAGES = 4;
 export const IN_PAGES_AT = 8;
+/** Entries have numbers of one byte. */
+export const MOST_ENTRIES = 200;
 /** Places that execution comes to from outside, the first being where it was found hot: offsets and records. */
 export const IN_ENTRIES = 12;
 export const IN_ENTRIES_AT = 16;

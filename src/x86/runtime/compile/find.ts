@@ -14,8 +14,6 @@ const MOST_IN_BLOCK: u32 = 31;
 /** Instructions of a function that is compiled into each caller's region. */
 const MOST_IN_LEAF: u32 = 40;
 const MOST_PAGES: u32 = 8;
-/** Entries have numbers of one byte. */
-const MOST_ENTRIES: u32 = 200;
 
 // A place: what is known of an offset from the base of the page that the region is found from. Offsets may be negative.
 const P_AT = 0; // i32
@@ -483,11 +481,11 @@ function layOut(): i32 {
   store<u32>(input, used, C.IN_PAGES);
   store<u32>(input, to, C.IN_ENTRIES_AT);
   const entries = to;
-  to = listOffsets(ENTRIES, entryCount, MOST_ENTRIES, to);
+  to = listOffsets(ENTRIES, entryCount, C.MOST_ENTRIES, to);
   store<u32>(input, (to - entries) >>> 3, C.IN_ENTRIES);
   store<u32>(input, to, C.IN_RETURNS_AT);
   const returns = to;
-  to = listOffsets(RETURNS, returnCount, MOST_ENTRIES, to);
+  to = listOffsets(RETURNS, returnCount, C.MOST_ENTRIES, to);
   store<u32>(input, (to - returns) >>> 3, C.IN_RETURNS);
   let neighbours: u32 = 0;
   for (let n: u32 = 0; n < count; n++) {
