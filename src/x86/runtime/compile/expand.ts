@@ -6,6 +6,7 @@ import { carry, changes, condition, cut, flagAux, flagResult, noteChange } from 
 import { indexOf } from './callees';
 import * as ir from './ir';
 import * as place from './place';
+import { i32Of, i64Of, isKnown, valueOf } from './node';
 
 const I64_ADD: u32 = 0x7c;
 const I64_AND: u32 = 0x83;
@@ -93,7 +94,7 @@ function field(which: u32): u32 {
 
 function read(address: u32, bits: u32): u32 {
   const whole = place.readGpr((address - L.GPR) >> 3);
-  return cut(ir.op2(I64, I64_SHR_U, whole, ir.i64Of(((address - L.GPR) & 7) << 3)), bits);
+  return cut(ir.op2(I64, I64_SHR_U, whole, i64Of(((address - L.GPR) & 7) << 3)), bits);
 }
 
 function write(address: u32, bits: u32, node: u32): void {
@@ -104,15 +105,15 @@ function write(address: u32, bits: u32, node: u32): void {
   }
   const shift = ((address - L.GPR) & 7) << 3;
   const mask: i64 = (1 << <i64>bits) - 1;
-  const rest = ir.op2(I64, I64_AND, place.readGpr(number), ir.i64Of(~(mask << <i64>shift)));
-  const shifted = ir.op2(I64, I64_SHL, ir.op2(I64, I64_AND, node, ir.i64Of(mask)), ir.i64Of(shift));
+  const rest = ir.op2(I64, I64_AND, place.readGpr(number), i64Of(~(mask << <i64>shift)));
+  const shifted = ir.op2(I64, I64_SHL, ir.op2(I64, I64_AND, node, i64Of(mask)), i64Of(shift));
   place.writeGpr(number, ir.op2(I64, I64_OR, rest, shifted));
 }
 
 // Addresses
 
 function addressPart(address: u32): u32 {
-  if (address == L.ZERO) return ir.i64Of(0);
+  if (address == L.ZERO) return i64Of(0);
   if (address == L.PAGE_BASE) return place.linear(stepAt - (stepAt & 0xfff));
   return place.readGpr((address - L.GPR) >> 3);
 }
@@ -123,24 +124,24 @@ function cutAddress(node: u32): u32 {
 
 function effectiveAddress(): u32 {
   const flags: u32 = load<u8>(decoded, L.R_FLAGS);
-  if (flags & L.REC_ABSOLUTE) return ir.i64Of(load<i64>(decoded, L.R_IMM));
+  if (flags & L.REC_ABSOLUTE) return i64Of(load<i64>(decoded, L.R_IMM));
   const rm: u32 = load<u16>(decoded, L.R_RM);
   const index: u32 = load<u16>(decoded, L.R_INDEX);
   let sum = addressPart(rm);
   if (index != L.ZERO) {
-    const scaled = ir.op2(I64, I64_SHL, addressPart(index), ir.i64Of(load<u8>(decoded, L.R_SCALE)));
+    const scaled = ir.op2(I64, I64_SHL, addressPart(index), i64Of(load<u8>(decoded, L.R_SCALE)));
     sum = rm == L.ZERO ? scaled : ir.op2(I64, I64_ADD, sum, scaled);
   }
   const far = flags & L.REC_FAR_DISPLACEMENT;
   const displacement: i64 = far ? <i64>load<u32>(decoded, L.R_DISP) : <i64>load<i32>(decoded, L.R_DISP);
-  return cutAddress(ir.op2(I64, I64_ADD, sum, ir.i64Of(displacement)));
+  return cutAddress(ir.op2(I64, I64_ADD, sum, i64Of(displacement)));
 }
 
 function segmented(offset: u32): u32 {
   const segment: u32 = load<u8>(decoded, L.R_SEGMENT);
   if (segment < FS) return offset;
   // The offset must be canonical by itself, too.
-  const top = ir.op2(I64, I64_SHR_S, ir.op2(I64, I64_SHL, offset, ir.i64Of(16)), ir.i64Of(16));
+  const top = ir.op2(I64, I64_SHR_S, ir.op2(I64, I64_SHL, offset, i64Of(16)), i64Of(16));
   place.leaveIf(record, ir.op2(I32, I64_NE, top, offset));
   return ir.op2(I64, I64_ADD, place.load64(L.SEG_BASE + (segment << 3)), offset);
 }
@@ -155,7 +156,7 @@ function isYmm(address: u32): bool {
 function vectorAddress(which: u32, halves: u32): u32 {
   const address = field(which);
   if (isYmm(address)) for (let half: u32 = 0; half < halves; half++) place.showVector(address + (half << 4));
-  return ir.i32Of(address);
+  return i32Of(address);
 }
 
 // @ts-ignore: decorator
@@ -169,8 +170,8 @@ function registersAlike(): bool {
 
 /** `if` whose arms may set the flags. When either does, both leave them in the variables. */
 function choose(test: u32, label: u32, then: u32, middle: u32, end: u32): void {
-  if (ir.isKnown(test)) {
-    if (ir.valueOf(test)) {
+  if (isKnown(test)) {
+    if (valueOf(test)) {
       const block = ir.openBlock();
       store<u32>(slots + (label << 2), block);
       run(then, middle);
@@ -211,11 +212,11 @@ function run(at: u32, end: u32): void {
   while (at < end) {
     switch (word(at, 0)) {
       case C.T_I32:
-        define(at, ir.i32Of(word(at, 2)));
+        define(at, i32Of(word(at, 2)));
         at += 12;
         break;
       case C.T_I64:
-        define(at, ir.i64Of(<i64>word(at, 2) | (<i64>word(at, 3) << 32)));
+        define(at, i64Of(<i64>word(at, 2) | (<i64>word(at, 3) << 32)));
         at += 16;
         break;
       case C.T_BYTES:
@@ -338,7 +339,7 @@ function run(at: u32, end: u32): void {
       case C.T_READ_VECTOR: {
         const address = field(word(at, 2));
         const half = word(at, 3) << 4;
-        define(at, isYmm(address) ? place.readVector(address + half) : ir.loadOf(V128, place.V128_LOAD, ir.i32Of(address), half));
+        define(at, isYmm(address) ? place.readVector(address + half) : ir.loadOf(V128, place.V128_LOAD, i32Of(address), half));
         at += 16;
         break;
       }
@@ -346,7 +347,7 @@ function run(at: u32, end: u32): void {
         const address = field(word(at, 1));
         const half = word(at, 2) << 4;
         if (isYmm(address)) place.writeVector(address + half, value(at, 3));
-        else ir.storeOf(place.V128_STORE, ir.i32Of(address), value(at, 3), half);
+        else ir.storeOf(place.V128_STORE, i32Of(address), value(at, 3), half);
         at += 16;
         break;
       }
@@ -355,15 +356,15 @@ function run(at: u32, end: u32): void {
         at += 12;
         break;
       case C.T_REGISTER_NUMBER:
-        define(at, ir.i32Of(field(word(at, 2))));
+        define(at, i32Of(field(word(at, 2))));
         at += 12;
         break;
       case C.T_SAME_VECTORS:
-        define(at, ir.i32Of(registersAlike() ? 1 : 0));
+        define(at, i32Of(registersAlike() ? 1 : 0));
         at += 8;
         break;
       case C.T_IMMEDIATE:
-        define(at, ir.i64Of(load<i64>(decoded, L.R_IMM)));
+        define(at, i64Of(load<i64>(decoded, L.R_IMM)));
         at += 8;
         break;
       case C.T_EFFECTIVE:
@@ -379,7 +380,7 @@ function run(at: u32, end: u32): void {
         at += 12;
         break;
       case C.T_ADDRESS_MASK:
-        define(at, ir.i64Of(load<u8>(decoded, L.R_FLAGS) & L.REC_ADDRESS_32 ? 0xffffffff : -1));
+        define(at, i64Of(load<u8>(decoded, L.R_FLAGS) & L.REC_ADDRESS_32 ? 0xffffffff : -1));
         at += 8;
         break;
       case C.T_WRITE_ADDRESS_SIZED:
@@ -387,11 +388,11 @@ function run(at: u32, end: u32): void {
         at += 12;
         break;
       case C.T_RECORD:
-        define(at, ir.i32Of(record));
+        define(at, i32Of(record));
         at += 8;
         break;
       case C.T_SEGMENT_NUMBER:
-        define(at, ir.i32Of(load<u8>(decoded, L.R_SEGMENT)));
+        define(at, i32Of(load<u8>(decoded, L.R_SEGMENT)));
         at += 8;
         break;
       case C.T_NEXT_ADDRESS:

@@ -4,6 +4,7 @@ import { indexOf } from './callees';
 import { CALLEE_STORE_FLAGS, I32, I64 } from './codes';
 import * as ir from './ir';
 import { a, b, carry as knownCarry, DYNAMIC, giveFlags, kind, load32, load64, setFlags, storeFlags } from './place';
+import { i32Of, i64Of } from './node';
 
 const CF: i32 = 0x001;
 const PF: i32 = 0x004;
@@ -54,7 +55,7 @@ export function widen(x: u32): u32 {
 
 export function cut(x: u32, bits: u32): u32 {
   if (bits >= 64) return x;
-  return bits == 32 ? widen(narrow(x)) : ir.op2(I64, I64_AND, x, ir.i64Of((1 << <i64>bits) - 1));
+  return bits == 32 ? widen(narrow(x)) : ir.op2(I64, I64_AND, x, i64Of((1 << <i64>bits) - 1));
 }
 
 function signed(x: u32, bits: u32): u32 {
@@ -63,7 +64,7 @@ function signed(x: u32, bits: u32): u32 {
 }
 
 function and32(x: u32, mask: i32): u32 {
-  return ir.op2(I32, I32_AND, x, ir.i32Of(mask));
+  return ir.op2(I32, I32_AND, x, i32Of(mask));
 }
 
 function isZero(x: u32): u32 {
@@ -92,7 +93,7 @@ function less(x: u32, y: u32): u32 {
 
 /** OF at its place from a value whose top operand bit is the flag. */
 function overflowFrom(x: u32, bits: u32): u32 {
-  const at = bits >= 12 ? ir.op2(I64, I64_SHR_U, x, ir.i64Of(bits - 12)) : ir.op2(I64, I64_SHL, x, ir.i64Of(12 - bits));
+  const at = bits >= 12 ? ir.op2(I64, I64_SHR_U, x, i64Of(bits - 12)) : ir.op2(I64, I64_SHL, x, i64Of(12 - bits));
   return and32(narrow(at), OF);
 }
 
@@ -150,9 +151,9 @@ export function flagAux(): u32 {
   know();
   if (kind == L.LAZY_MEMORY) return load32(L.FLAG_AUX);
   if (kind == L.LAZY_PLAIN) return narrow(b);
-  if (kind == L.LAZY_LOGIC) return ir.i32Of(0);
+  if (kind == L.LAZY_LOGIC) return i32Of(0);
   const bits = operandBits();
-  const one = ir.i64Of(1);
+  const one = i64Of(1);
   switch (operation()) {
     case L.LAZY_ADD: {
       const sum = cut(add64(a, b), bits);
@@ -177,9 +178,9 @@ export function flagAux(): u32 {
 export function carry(): u32 {
   if (knownCarry) return knownCarry;
   know();
-  if (kind == L.LAZY_MEMORY) return ir.op2(I64, I64_AND, widen(flagAux()), ir.i64Of(CF));
-  if (kind == L.LAZY_PLAIN) return ir.op2(I64, I64_AND, b, ir.i64Of(CF));
-  if (kind == L.LAZY_LOGIC) return ir.i64Of(0);
+  if (kind == L.LAZY_MEMORY) return ir.op2(I64, I64_AND, widen(flagAux()), i64Of(CF));
+  if (kind == L.LAZY_PLAIN) return ir.op2(I64, I64_AND, b, i64Of(CF));
+  if (kind == L.LAZY_LOGIC) return i64Of(0);
   const did = operation();
   if (did == L.LAZY_ADD) return widen(below(cut(add64(a, b), operandBits()), a));
   return did == L.LAZY_SUB ? widen(below(a, b)) : b;
@@ -215,33 +216,33 @@ function compared(number: u32): u32 {
   // Nobody has corrected the result: zero and sign are its own.
   const result = flagResult();
   if (number == 4) return isZero(result);
-  if (number == 8) return less(result, ir.i64Of(0));
+  if (number == 8) return less(result, i64Of(0));
   if (kind == L.LAZY_LOGIC) {
-    if (number == 0) return ir.i32Of(0);
+    if (number == 0) return i32Of(0);
     if (number == 6) return isZero(result);
-    if (number == 12) return less(result, ir.i64Of(0));
-    if (number == 14) return ir.op2(I32, I64_LE_S, result, ir.i64Of(0));
+    if (number == 12) return less(result, i64Of(0));
+    if (number == 14) return ir.op2(I32, I64_LE_S, result, i64Of(0));
   }
   return 0;
 }
 
 function sign(): u32 {
-  const top = narrow(ir.op2(I64, I64_SHR_U, flagResult(), ir.i64Of(63)));
-  return ir.op2(I32, I32_XOR, top, and32(ir.op2(I32, I32_SHR_U, flagAux(), ir.i32Of(7)), 1));
+  const top = narrow(ir.op2(I64, I64_SHR_U, flagResult(), i64Of(63)));
+  return ir.op2(I32, I32_XOR, top, and32(ir.op2(I32, I32_SHR_U, flagAux(), i32Of(7)), 1));
 }
 
 function isLess(): u32 {
   const s = sign();
-  return ir.op2(I32, I32_XOR, s, and32(ir.op2(I32, I32_SHR_U, flagAux(), ir.i32Of(11)), 1));
+  return ir.op2(I32, I32_XOR, s, and32(ir.op2(I32, I32_SHR_U, flagAux(), i32Of(11)), 1));
 }
 
 /** Arithmetic flags at their places in RFLAGS, as i32. */
 function packed(): u32 {
   const result = flagResult();
   const parity = and32(ir.op1(I32, I32_POPCNT, and32(narrow(result), 0xff)), 1);
-  const p = ir.op2(I32, I32_SHL, ir.op2(I32, I32_XOR, parity, ir.i32Of(1)), ir.i32Of(2));
-  const z = ir.op2(I32, I32_SHL, isZero(result), ir.i32Of(6));
-  const s = ir.op2(I32, I32_SHL, narrow(ir.op2(I64, I64_SHR_U, result, ir.i64Of(63))), ir.i32Of(7));
+  const p = ir.op2(I32, I32_SHL, ir.op2(I32, I32_XOR, parity, i32Of(1)), i32Of(2));
+  const z = ir.op2(I32, I32_SHL, isZero(result), i32Of(6));
+  const s = ir.op2(I32, I32_SHL, narrow(ir.op2(I64, I64_SHR_U, result, i64Of(63))), i32Of(7));
   const all = allOf(p, z, s);
   return ir.op2(I32, I32_XOR, all, flagAux());
 }

@@ -1,5 +1,6 @@
 /** Constants and identities, so that specialised code comes out clean: as wasm/fold.ts. */
-import { argument, i32Of, i64Of, N_CODE, N_COUNT, N_EPOCH, N_IMMEDIATE, N_KNOWN, N_MORE, N_TYPE, N_VALUE } from './ir';
+import { I32 } from './codes';
+import { argument, i32Of, i64Of, N_CODE, N_COUNT, N_EPOCH, N_IMMEDIATE, N_KNOWN, N_MORE, N_TYPE, N_VALUE } from './node';
 
 const LAST_VALUE: u8 = 4;
 /** Deeper expressions are not looked at. */
@@ -8,7 +9,6 @@ const DEPTH: u32 = 4;
 const AND: u32 = 0x83;
 const WRAP: u32 = 0xa7;
 const EXTEND: u32 = 0xad;
-const I32: u8 = 0x7f;
 
 /** Whether two expressions have the same value for sure: the same operations on what has not changed in between. */
 function same(a: u32, b: u32, depth: u32): bool {
@@ -117,7 +117,7 @@ export function fold(code: u32, count: u32, a: u32, b: u32, c: u32): u32 {
     } // prettier-ignore
   }
   const y = load<i64>(b, N_VALUE);
-  const wide = load<u8>(b, N_TYPE) != I32;
+  const wide = load<u8>(b, N_TYPE) != <u8>I32;
   if (y == 0 && ((wide && code >= 0x7c && code <= 0x8a) || (!wide && code >= 0x6a && code <= 0x78)) && zeroIsNeutral(code)) return a;
   const and: u32 = wide ? AND : 0x71;
   if (code == and) {

@@ -6,6 +6,7 @@
 import * as L from '../layout';
 import * as ir from './ir';
 import { I32, I64, V128 } from './codes';
+import { i32Of, i64Of } from './node';
 
 const I32_LOAD: u32 = 0x28;
 const I64_LOAD: u32 = 0x29;
@@ -57,7 +58,7 @@ let writtenHalfBits: u32 = 0;
 export let wide: u32 = 0;
 
 export function zero(): u32 {
-  return ir.i32Of(0);
+  return i32Of(0);
 }
 
 export function load32(at: u32): u32 {
@@ -120,12 +121,12 @@ export function beginStep(): void {
 
 /** Linear address of an offset from the region's first page. */
 export function linear(offset: i64): u32 {
-  return ir.op2(I64, I64_ADD, ir.get(I64, base), ir.i64Of(offset));
+  return ir.op2(I64, I64_ADD, ir.get(I64, base), i64Of(offset));
 }
 
 /** Record address that straight execution would have reached before the present step. */
 export function position(): u32 {
-  return ir.op2(I32, I32_ADD, ir.get(I32, at), ir.i32Of(before * L.RECORD_BYTES));
+  return ir.op2(I32, I32_ADD, ir.get(I32, at), i32Of(before * L.RECORD_BYTES));
 }
 
 // General registers
@@ -301,7 +302,7 @@ export function setCarry(value: u32): void {
 /** Puts them into the variables; for code that is built next to what goes on with them unchanged. */
 export function storeFlags(): void {
   if (stored || kind == DYNAMIC) return;
-  ir.set(kindVariable, ir.i32Of(kind));
+  ir.set(kindVariable, i32Of(kind));
   if (a) ir.set(aVariable, a);
   if (b) ir.set(bVariable, b);
 }
@@ -339,7 +340,7 @@ export function passFlags(): void {
 /** Out of the region, to a linear address. */
 export function leaveForever(linear: u32): void {
   storeFlags();
-  ir.set(target, ir.i32Of(0));
+  ir.set(target, i32Of(0));
   ir.set(address, linear);
   ir.br(exit);
 }
@@ -347,7 +348,7 @@ export function leaveForever(linear: u32): void {
 /** Out of the region, to the interpreter's handler of a record, `more` instructions after what has been counted. */
 export function leaveBefore(record: u32, more: u32): void {
   storeFlags();
-  ir.set(target, ir.i32Of(record + more));
+  ir.set(target, i32Of(record + more));
   ir.br(exit);
 }
 
@@ -356,6 +357,6 @@ export function leaveIf(record: u32, condition: u32): void {
   // Under a condition within the step, what follows cannot rely on it.
   if (ir.scope == stepScope) settleFlags();
   else storeFlags();
-  ir.set(target, ir.i32Of(record + before));
+  ir.set(target, i32Of(record + before));
   ir.brIf(exit, condition);
 }

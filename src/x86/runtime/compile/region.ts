@@ -8,10 +8,12 @@ import { I32, I64 } from './codes';
 import * as expand from './expand';
 import * as ir from './ir';
 import * as place from './place';
+import { finish } from './write';
 import { LEAVE_AT, LEAVE_HERE, LEAVE_TO, LEAVE_UNBEGUN } from './callees';
 import { lastByteOf } from './find';
 import { narrow } from './flags';
 import * as flow from './flow';
+import { i32Of, i64Of } from './node';
 
 const I32_LOAD: u32 = 0x28;
 const I64_LOAD: u32 = 0x29;
@@ -76,7 +78,7 @@ function stepAt(step: u32): i32 {
   return load<i32>(step, C.STEP_AT);
 }
 
-/** Builds the function. @returns as ir.finish; 0 when there was no room */
+/** Builds the function. @returns as `finish`; 0 when there was no room */
 export function emitRegion(): u32 {
   const input: u32 = L.COMPILE_INPUT;
   blocks = input + C.IN_TABLES;
@@ -121,15 +123,15 @@ export function emitRegion(): u32 {
   const to = ir.get(I32, place.at);
   ir.returnCall(LEAVE_TO, to, ir.get(I64, place.address));
   ir.close(forever);
-  const land = ir.openIf(ir.op2(I32, I32_LT_S, target, ir.i32Of(0)));
+  const land = ir.openIf(ir.op2(I32, I32_LT_S, target, i32Of(0)));
   const here = ir.get(I32, place.at);
-  ir.returnCall(LEAVE_HERE, here, ir.op1(I64, EXTEND_U, ir.op2(I32, I32_AND, target, ir.i32Of(~LAND))));
+  ir.returnCall(LEAVE_HERE, here, ir.op1(I64, EXTEND_U, ir.op2(I32, I32_AND, target, i32Of(~LAND))));
   ir.close(land);
   const there = ir.get(I32, place.at);
   ir.returnCall(LEAVE_AT, there, ir.op1(I64, EXTEND_U, target));
   ir.atStart();
   prologue(load<u32>(input, C.IN_STEPS), units);
-  return ir.finish();
+  return finish();
 }
 
 /** Offsets that a block's ending may go to, when they are known. */
@@ -197,23 +199,23 @@ function prologue(steps: u32, units: u32): void {
   // The budget's last instruction is the interpreter's: STI must know that it is.
   const most: u32 = max<u32>(steps + 1, L.RUN_LIMIT) * L.RECORD_BYTES;
   const deadline = place.load32(L.DEADLINE);
-  let refused = ir.op2(I32, I32_LT_S, ir.op2(I32, I32_SUB, deadline, record), ir.i32Of(most));
-  if (units) refused = ir.op2(I32, I32_OR, refused, ir.op2(I32, I32_AND, place.load32(L.FPU_TRAP), ir.i32Of(units)));
+  let refused = ir.op2(I32, I32_LT_S, ir.op2(I32, I32_SUB, deadline, record), i32Of(most));
+  if (units) refused = ir.op2(I32, I32_OR, refused, ir.op2(I32, I32_AND, place.load32(L.FPU_TRAP), i32Of(units)));
   const unbegun = ir.openIf(refused);
-  ir.returnCall(LEAVE_UNBEGUN, record, ir.i64Of(0));
+  ir.returnCall(LEAVE_UNBEGUN, record, i64Of(0));
   ir.close(unbegun);
   ir.set(place.at, record);
-  ir.set(place.limit, ir.op2(I32, I32_SUB, deadline, ir.i32Of(most)));
+  ir.set(place.limit, ir.op2(I32, I32_SUB, deadline, i32Of(most)));
   ir.set(place.base, place.load64(L.PAGE_BASE));
   if (entryCount > 1) {
     const note = ir.loadOf(I32, I32_LOAD, record, L.R_NOTE);
-    ir.set(place.entry, ir.op2(I32, I32_AND, ir.op2(I32, I32_SHR_U, note, ir.i32Of(16)), ir.i32Of(0xff)));
+    ir.set(place.entry, ir.op2(I32, I32_AND, ir.op2(I32, I32_SHR_U, note, i32Of(16)), i32Of(0xff)));
   }
   for (let n: u32 = 0; n < entryCount; n++) {
     const delta = load<i32>(entries + (n << 3)) & ~0xfff;
     if (!delta) continue;
-    const elsewhere = ir.openIf(ir.op2(I32, I32_EQ, ir.get(I32, place.entry), ir.i32Of(n)));
-    ir.set(place.base, ir.op2(I64, I64_SUB, ir.get(I64, place.base), ir.i64Of(delta)));
+    const elsewhere = ir.openIf(ir.op2(I32, I32_EQ, ir.get(I32, place.entry), i32Of(n)));
+    ir.set(place.base, ir.op2(I64, I64_SUB, ir.get(I64, place.base), i64Of(delta)));
     ir.close(elsewhere);
   }
   place.loadRegisters();
@@ -322,7 +324,7 @@ function contents(which: u32): void {
 
 /** Moves `at` over the block's instructions, so many. */
 function countSteps(steps: u32): void {
-  ir.set(place.at, ir.op2(I32, I32_ADD, ir.get(I32, place.at), ir.i32Of(steps * L.RECORD_BYTES)));
+  ir.set(place.at, ir.op2(I32, I32_ADD, ir.get(I32, place.at), i32Of(steps * L.RECORD_BYTES)));
 }
 
 // Ways on
@@ -354,7 +356,7 @@ function go(at: i64): void {
       return;
     }
     place.storeFlags();
-    ir.set(place.target, ir.i32Of(record | LAND));
+    ir.set(place.target, i32Of(record | LAND));
     ir.br(place.exit);
     return;
   }
@@ -368,7 +370,7 @@ function go(at: i64): void {
   }
   if (flow.isVia(from, to)) {
     keepFlags(to);
-    ir.set(place.entry, ir.i32Of(flow.entryNumberOf(to)));
+    ir.set(place.entry, i32Of(flow.entryNumberOf(to)));
     ir.br(dispatcher);
   } else if (backward) {
     keepFlags(to);
@@ -462,12 +464,12 @@ function isAsCompiled(delta: i32, linear: u32): u32 {
   let page = pages;
   while (load<i32>(page, C.PAGE_DELTA) != delta) page += C.PAGE_WORDS * 4;
   const code = load<u32>(page, C.PAGE_CODE);
-  const shifted = narrow(ir.op2(I64, I64_SHR_U, linear, ir.i64Of(8)));
-  const index = ir.op2(I32, I32_AND, shifted, ir.i32Of((L.TLB_ENTRIES - 1) << 4));
+  const shifted = narrow(ir.op2(I64, I64_SHR_U, linear, i64Of(8)));
+  const index = ir.op2(I32, I32_AND, shifted, i32Of((L.TLB_ENTRIES - 1) << 4));
   const entry = ir.op2(I32, I32_ADD, place.load32(L.TLB_CODE), index);
   const tagged = ir.op2(I32, I64_EQ, ir.loadOf(I64, I64_LOAD, entry, 0), linear);
-  const mapped = ir.op2(I32, I32_AND, tagged, ir.op2(I32, I32_EQ, ir.loadOf(I32, I32_LOAD, entry, 8), ir.i32Of(code)));
-  const version = ir.loadOf(I32, I32_LOAD, ir.i32Of(code), L.CP_VERSION);
-  const same = ir.op2(I32, I32_EQ, version, ir.i32Of(load<u32>(page, C.PAGE_VERSION)));
+  const mapped = ir.op2(I32, I32_AND, tagged, ir.op2(I32, I32_EQ, ir.loadOf(I32, I32_LOAD, entry, 8), i32Of(code)));
+  const version = ir.loadOf(I32, I32_LOAD, i32Of(code), L.CP_VERSION);
+  const same = ir.op2(I32, I32_EQ, version, i32Of(load<u32>(page, C.PAGE_VERSION)));
   return ir.op2(I32, I32_AND, mapped, same);
 }
