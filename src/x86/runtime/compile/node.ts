@@ -112,10 +112,6 @@ export function valueOf(node: u32): i64 {
   return load<i64>(node, N_VALUE);
 }
 
-export function typeOf(node: u32): u32 {
-  return load<u8>(node, N_TYPE);
-}
-
 // @ts-ignore: decorator
 @inline
 export function argument(node: u32, n: u32): u32 {

@@ -134,7 +134,7 @@ export function emitRegion(): u32 {
   return finish();
 }
 
-/** Offsets that a block's ending may go to, when they are known. */
+/** Finds the region's control flow, and at whose flags somebody looks. */
 function findFlow(): void {
   flow.begin(blockCount + 1);
   for (let n: u32 = 0; n < entryCount; n++) flow.addEntry(nodeAt(load<i32>(entries + (n << 3))));
