@@ -125,7 +125,7 @@ export abstract class Ops {
   abstract segmented(offset: Node, bytes: number): Node;
   /** Linear address of an offset in ES. */
   abstract extraSegment(offset: Node, bytes: number): Node;
-  /** Linear address of the memory operand moved by some bytes. */
+  /** Linear address of the memory operand moved by some bytes, cut to the address size again: of BT and the like. */
   abstract displaced(distance: Node, bytes: number): Node;
   /** Linear address by element number `element` (i32) of the vector index, which has elements of `indexBytes`. */
   abstract indexedAddress(element: Node, indexBytes: 4 | 8, bytes: number): Node;

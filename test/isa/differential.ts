@@ -140,7 +140,7 @@ function chunkItems({ encodings, modes, sequences }: Plan, seed: number, chunk: 
     const encoding = encodings[turn % encodings.length]!;
     const possible = modes.filter((mode) => fitsMode(encoding, mode));
     const mode = possible.length === 0 || random.chance(70) ? (possible[0] ?? modes[0]!) : random.pick(possible);
-    if (possible.length === 0 || random.chance(sequences)) {
+    if (plain.length > 0 && (possible.length === 0 || random.chance(sequences))) {
       const given = sequenceCase(random, pools, plain, mode, 2 + random.below(10));
       return { given, encoding: undefined, tolerance: { mode } };
     }

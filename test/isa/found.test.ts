@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { ACCELERATORS } from '../accelerators.ts';
 import { compileRuntime } from '../engine/runtime.ts';
 import { makeCase } from '../native/case.ts';
-import { bytes } from '../native/literal.ts';
+import { bytes, fp, gprs } from '../native/literal.ts';
 import { EngineCpu } from './engine.ts';
 
 let engines: EngineCpu[];
@@ -19,4 +19,25 @@ test.each([
   const [interpreted, compiled] = engines.map((engine) => engine.run([makeCase({ code: bytes(code), rip: 0x5a5a5000105c })])[0]!);
   expect(interpreted!.kind).toBe('end');
   expect(compiled).toEqual(interpreted);
+});
+
+test('an element of a masked move behind the segment’s end faults, and does not wrap', () => {
+  const given = makeCase({
+    mode: 16,
+    code: bytes('c4e24d8e4c7d'), // vpmaskmovd [si+0x7d],ymm6,ymm1
+    rip: 0x43e,
+    gprs: gprs({ rsi: 0xff82n }),
+    fp: fp({ 0x2a0: '00800000010101019aa114f800808000' }),
+  });
+  for (const engine of engines) expect(engine.run([given])[0]).toMatchObject({ kind: 'fault', vector: 13, errorCode: 0 });
+});
+
+test('an element of a masked move at a 32-bit address does not wrap at 4 GiB', () => {
+  const given = makeCase({
+    code: bytes('67c462652fa194978845'), // vmaskmovpd [ecx+0x45889794],ymm3,ymm12
+    rip: 0x5a5a5000153a,
+    gprs: gprs({ rcx: 0xba77686bn }),
+    fp: fp({ 0x270: '0000000080000080e4ca99327f790de7' }),
+  });
+  for (const engine of engines) expect(engine.run([given])[0]).toMatchObject({ kind: 'fault', vector: 14, cr2: 0x1_0000_000fn });
 });

@@ -101,6 +101,9 @@ function isNegative(o: Ops, address: Node, bytes: 4 | 8): Node {
 const load = (bytes: 4 | 8): string => (bytes === 4 ? 'i64.load32_u' : 'i64.load');
 const store = (bytes: 4 | 8): string => (bytes === 4 ? 'i64.store32' : 'i64.store');
 
+/** Linear address of an element of the memory operand, so many bytes (i32) from its beginning: what ends behind the segment faults, nothing wraps. */
+const elementAt = (o: Ops, distance: Node, access: number): Node => o.segmented(o.add(o.effectiveAddress(), o.wide(distance)), access);
+
 /** Elements whose mask is negative are read, the others are zero; what is not read cannot fault. */
 function maskedLoad(bytes: 4 | 8): Semantics {
   return (o) => {
@@ -110,7 +113,7 @@ function maskedLoad(bytes: 4 | 8): Semantics {
     forElements(o, (16 * parts) / bytes, (n) => {
       b.if(isNegative(o, elementAddress(o, 1, n, bytes), bytes), () => {
         const distance = b.op('i32.mul', n, b.i32(bytes));
-        b.store(store(bytes), distance, o.readMemory(o.displaced(o.wide(distance), bytes), bytes * 8), L.SCRATCH);
+        b.store(store(bytes), distance, o.readMemory(elementAt(o, distance, bytes), bytes * 8), L.SCRATCH);
       });
     });
     setVector(o, 0, Array.from({ length: parts }, (_, n) => b.load('v128.load', b.i32(0), L.SCRATCH + 16 * n))); // prettier-ignore
@@ -122,7 +125,7 @@ function maskedStore(bytes: 4 | 8): Semantics {
     const chosen = (body: (n: Node, va: Node) => void): void =>
       forElements(o, o.bits(2) / 8 / bytes, (n) => {
         o.if(isNegative(o, elementAddress(o, 1, n, bytes), bytes), () =>
-          body(n, o.displaced(o.wide(o.b.op('i32.mul', n, o.b.i32(bytes))), bytes | FOR_WRITING)),
+          body(n, elementAt(o, o.b.op('i32.mul', n, o.b.i32(bytes)), bytes | FOR_WRITING)),
         );
       });
     // A fault must come before anything is written.

@@ -71,7 +71,9 @@ export function segmented(segment: u32, offset: u64, access: u32): u64 {
     return <u64>(<i64>(offset << 16) >> 16) != offset ? VIOLATION : linear;
   }
   const linear = (load<u64>(L.SEG_BASE + (segment << 3)) + offset) & 0xffffffff;
-  return inSegment(segment, <u32>offset, access & 255, (access & 256) != 0) ? linear : VIOLATION | linear;
+  // No limit reaches beyond 32 bits.
+  const within = offset <= 0xffffffff && inSegment(segment, <u32>offset, access & 255, (access & 256) != 0);
+  return within ? linear : VIOLATION | linear;
 }
 
 /** Limit and type check of an access outside 64-bit code. */
