@@ -19,7 +19,8 @@ import { contents, differences, Traveller } from './traveller.ts';
 
 const MOVES = Number(process.env['DAYBREAK_MOVES'] ?? 6);
 const SEED = Number(process.env['DAYBREAK_SEED'] ?? 1);
-const ROUNDS = 60 * MOVES;
+/** Many more than the moves wait for, so that the guest is at work at each, on a fast host, too. */
+const ROUNDS = 300 * MOVES;
 const TIMEOUT_MS = 600_000;
 /** Besides what this host's KVM offers, for user mode: that is the processor itself, whatever KVM says of it. */
 const AVX = ['sse3', 'ssse3', 'sse41', 'sse42', 'xsave', 'avx', 'avx2'];
