@@ -7,14 +7,7 @@ import { indexOf } from './callees';
 import * as ir from './ir';
 import * as place from './place';
 import { i32Of, i64Of, isKnown, valueOf } from './node';
-
-const I64_ADD: u32 = 0x7c;
-const I64_AND: u32 = 0x83;
-const I64_OR: u32 = 0x84;
-const I64_SHL: u32 = 0x86;
-const I64_SHR_S: u32 = 0x87;
-const I64_SHR_U: u32 = 0x88;
-const I64_NE: u32 = 0x52;
+import { I64_ADD, I64_AND, I64_NE, I64_OR, I64_SHL, I64_SHR_S, I64_SHR_U, V128_LOAD, V128_STORE } from './opcodes';
 
 /** The first segment register with a base of its own in 64-bit code. */
 const FS: u32 = 4;
@@ -339,7 +332,7 @@ function run(at: u32, end: u32): void {
       case C.T_READ_VECTOR: {
         const address = field(word(at, 2));
         const half = word(at, 3) << 4;
-        define(at, isYmm(address) ? place.readVector(address + half) : ir.loadOf(V128, place.V128_LOAD, i32Of(address), half));
+        define(at, isYmm(address) ? place.readVector(address + half) : ir.loadOf(V128, V128_LOAD, i32Of(address), half));
         at += 16;
         break;
       }
@@ -347,7 +340,7 @@ function run(at: u32, end: u32): void {
         const address = field(word(at, 1));
         const half = word(at, 2) << 4;
         if (isYmm(address)) place.writeVector(address + half, value(at, 3));
-        else ir.storeOf(place.V128_STORE, i32Of(address), value(at, 3), half);
+        else ir.storeOf(V128_STORE, i32Of(address), value(at, 3), half);
         at += 16;
         break;
       }

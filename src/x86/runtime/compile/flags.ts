@@ -5,36 +5,15 @@ import { CALLEE_STORE_FLAGS, I32, I64 } from './codes';
 import * as ir from './ir';
 import { a, b, carry as knownCarry, DYNAMIC, giveFlags, kind, load32, load64, setFlags, storeFlags } from './place';
 import { i32Of, i64Of } from './node';
+import {
+  EXTEND16, EXTEND32, EXTEND8, EXTEND_U, I32_AND, I32_EQZ, I32_OR, I32_POPCNT, I32_SHL, I32_SHR_U, I32_XOR, I64_ADD, I64_AND, I64_EQ,
+  I64_EQZ, I64_LE_S, I64_LE_U, I64_LT_S, I64_LT_U, I64_SHL, I64_SHR_U, I64_SUB, I64_XOR, WRAP,
+} from './opcodes';
 
 const CF: i32 = 0x001;
 const PF: i32 = 0x004;
 const AF: i32 = 0x010;
 const OF: i32 = 0x800;
-
-const I32_EQZ: u32 = 0x45;
-const I64_EQZ: u32 = 0x50;
-const I64_EQ: u32 = 0x51;
-const I64_LT_S: u32 = 0x53;
-const I64_LT_U: u32 = 0x54;
-const I64_LE_S: u32 = 0x57;
-const I64_LE_U: u32 = 0x58;
-const I32_POPCNT: u32 = 0x69;
-const I32_AND: u32 = 0x71;
-const I32_OR: u32 = 0x72;
-const I32_XOR: u32 = 0x73;
-const I32_SHL: u32 = 0x74;
-const I32_SHR_U: u32 = 0x76;
-const I64_ADD: u32 = 0x7c;
-const I64_SUB: u32 = 0x7d;
-const I64_AND: u32 = 0x83;
-const I64_XOR: u32 = 0x85;
-const I64_SHL: u32 = 0x86;
-const I64_SHR_U: u32 = 0x88;
-const WRAP: u32 = 0xa7;
-const EXTEND_U: u32 = 0xad;
-const EXTEND8: u32 = 0xc2;
-const EXTEND16: u32 = 0xc3;
-const EXTEND32: u32 = 0xc4;
 
 /** Changes of the flags so far. */
 export let changes: u32 = 0;

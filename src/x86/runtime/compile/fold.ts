@@ -1,14 +1,11 @@
 /** Constants and identities, so that specialised code comes out clean: as wasm/fold.ts. */
 import { I32 } from './codes';
 import { argument, i32Of, i64Of, N_CODE, N_COUNT, N_EPOCH, N_IMMEDIATE, N_KNOWN, N_MORE, N_TYPE, N_VALUE } from './node';
+import { EXTEND_U, I64_AND, WRAP } from './opcodes';
 
 const LAST_VALUE: u8 = 4;
 /** Deeper expressions are not looked at. */
 const DEPTH: u32 = 4;
-
-const AND: u32 = 0x83;
-const WRAP: u32 = 0xa7;
-const EXTEND: u32 = 0xad;
 
 /** Whether two expressions have the same value for sure: the same operations on what has not changed in between. */
 function same(a: u32, b: u32, depth: u32): bool {
@@ -34,11 +31,11 @@ export function uncut(code: u32, arg: u32): u32 {
     default: return arg;
   } // prettier-ignore
   const inner: u32 = load<u16>(arg, N_CODE);
-  if (inner == AND) {
+  if (inner == I64_AND) {
     const mask = argument(arg, 1);
     if (load<u8>(mask, N_KNOWN) && (load<i64>(mask, N_VALUE) & bits) == bits) return argument(arg, 0);
   }
-  if (inner == EXTEND && load<u16>(argument(arg, 0), N_CODE) == <u16>WRAP) return argument(argument(arg, 0), 0);
+  if (inner == EXTEND_U && load<u16>(argument(arg, 0), N_CODE) == <u16>WRAP) return argument(argument(arg, 0), 0);
   return arg;
 }
 
@@ -86,7 +83,7 @@ function fold32(code: u32, x: i32, y: i32): u32 {
 function foldOne(code: u32, x: i64): u32 {
   switch (code) {
     case WRAP: return i32Of(<i32>x);
-    case EXTEND: return i64Of(x & 0xffffffff);
+    case EXTEND_U: return i64Of(x & 0xffffffff);
     case 0xac: return i64Of(x);
     case 0x50: case 0x45: return i32Of(x == 0 ? 1 : 0);
     case 0xc4: return i64Of(<i64>(<i32>x));
@@ -104,12 +101,12 @@ export function fold(code: u32, count: u32, a: u32, b: u32, c: u32): u32 {
   }
   if (count == 1) {
     if (load<u8>(a, N_KNOWN)) return foldOne(code, load<i64>(a, N_VALUE));
-    return code == WRAP && load<u16>(a, N_CODE) == <u16>EXTEND ? argument(a, 0) : 0;
+    return code == WRAP && load<u16>(a, N_CODE) == <u16>EXTEND_U ? argument(a, 0) : 0;
   }
   if (code > 0xff) return 0;
   if (!load<u8>(b, N_KNOWN)) {
     switch (code) {
-      case AND: case 0x84: return same(a, b, 0) ? a : 0;
+      case I64_AND: case 0x84: return same(a, b, 0) ? a : 0;
       case 0x85: case 0x7d: return same(a, b, 0) ? i64Of(0) : 0;
       case 0x51: return same(a, b, 0) ? i32Of(1) : 0;
       case 0x52: case 0x53: case 0x54: return same(a, b, 0) ? i32Of(0) : 0;
@@ -119,7 +116,7 @@ export function fold(code: u32, count: u32, a: u32, b: u32, c: u32): u32 {
   const y = load<i64>(b, N_VALUE);
   const wide = load<u8>(b, N_TYPE) != <u8>I32;
   if (y == 0 && ((wide && code >= 0x7c && code <= 0x8a) || (!wide && code >= 0x6a && code <= 0x78)) && zeroIsNeutral(code)) return a;
-  const and: u32 = wide ? AND : 0x71;
+  const and: u32 = wide ? I64_AND : 0x71;
   if (code == and) {
     if (y == -1) return a;
     if (y == 0) return wide ? i64Of(0) : i32Of(0);

@@ -7,15 +7,7 @@ import * as L from '../layout';
 import * as ir from './ir';
 import { I32, I64, V128 } from './codes';
 import { i32Of, i64Of } from './node';
-
-const I32_LOAD: u32 = 0x28;
-const I64_LOAD: u32 = 0x29;
-const I32_STORE: u32 = 0x36;
-const I64_STORE: u32 = 0x37;
-export const V128_LOAD: u32 = 0x1000;
-export const V128_STORE: u32 = 0x100b;
-const I32_ADD: u32 = 0x6a;
-const I64_ADD: u32 = 0x7c;
+import { I32_ADD, I32_LOAD, I32_STORE, I64_ADD, I64_LOAD, I64_STORE, V128_LOAD, V128_STORE } from './opcodes';
 
 // The region's variables
 export let at: u32 = 0;

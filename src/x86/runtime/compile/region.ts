@@ -14,23 +14,10 @@ import { lastByteOf } from './find';
 import { narrow } from './flags';
 import * as flow from './flow';
 import { i32Of, i64Of } from './node';
-
-const I32_LOAD: u32 = 0x28;
-const I64_LOAD: u32 = 0x29;
-const I32_EQZ: u32 = 0x45;
-const I32_EQ: u32 = 0x46;
-const I32_LT_S: u32 = 0x48;
-const I32_GT_S: u32 = 0x4a;
-const I64_EQ: u32 = 0x51;
-const I32_ADD: u32 = 0x6a;
-const I32_SUB: u32 = 0x6b;
-const I32_AND: u32 = 0x71;
-const I32_OR: u32 = 0x72;
-const I32_SHR_U: u32 = 0x76;
-const I64_ADD: u32 = 0x7c;
-const I64_SUB: u32 = 0x7d;
-const I64_SHR_U: u32 = 0x88;
-const EXTEND_U: u32 = 0xad;
+import {
+  EXTEND_U, I32_ADD, I32_AND, I32_EQ, I32_EQZ, I32_GT_S, I32_LOAD, I32_LT_S, I32_OR, I32_SHR_U, I32_SUB, I64_ADD, I64_EQ, I64_LOAD,
+  I64_SHR_U, I64_SUB,
+} from './opcodes';
 
 /** Return addresses that a RET compares with, before it leaves the region. */
 const MOST_RETURNS: u32 = 6;
