@@ -1,6 +1,5 @@
 /** Templates: what compiled instructions are made of, in words (i32). Written by compiler/template.ts, read by expand.ts. */
 
-export const T_END = 0;
 // Values: `dst` is a slot
 export const T_I32 = 1; // dst value
 export const T_I64 = 2; // dst low high

@@ -172,33 +172,25 @@ function choose(test: u32, label: u32, then: u32, middle: u32, end: u32): void {
     } else run(middle, end);
     return;
   }
-  const kind = place.kind;
-  const a = place.a;
-  const b = place.b;
-  const carryBefore = place.carry;
-  const stored = place.stored;
+  const flags = place.keep();
   let before = changes;
   const control = ir.openIf(test);
   store<u32>(slots + (label << 2), control);
   run(then, middle);
   let changed = changes != before;
   if (changed) place.storeFlags();
-  const kindAfter = place.kind;
-  const aAfter = place.a;
-  const bAfter = place.b;
-  const carryAfter = place.carry;
-  const storedAfter = place.stored;
+  const after = place.keep();
   ir.otherwise(control);
-  place.setState(kind, a, b, carryBefore, stored);
+  place.recall(flags);
   before = changes;
   run(middle, end);
   if (changed || changes != before) {
     place.storeFlags();
     changed = true;
-  } else place.setState(kindAfter, aAfter, bAfter, carryAfter, storedAfter);
+  } else place.recall(after);
   ir.close(control);
   if (changed) place.forget();
-  else place.setState(kind, a, b, carryBefore, stored);
+  else place.recall(flags);
 }
 
 function run(at: u32, end: u32): void {

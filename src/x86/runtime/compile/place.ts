@@ -6,7 +6,7 @@
 import * as L from '../layout';
 import * as ir from './ir';
 import { I32, I64, V128 } from './codes';
-import { i32Of, i64Of } from './node';
+import { allocate, i32Of, i64Of } from './node';
 import { I32_ADD, I32_LOAD, I32_STORE, I64_ADD, I64_LOAD, I64_STORE, V128_LOAD, V128_STORE } from './opcodes';
 
 // The region's variables
@@ -273,8 +273,23 @@ export function forget(): void {
   setState(DYNAMIC, 0, 0, 0, true);
 }
 
-/** For going back to what was known. */
-export function setState(newKind: i32, newA: u32, newB: u32, newCarry: u32, newStored: bool): void {
+/** Keeps what is known of the flags, for `recall`. */
+export function keep(): u32 {
+  const kept = allocate(20);
+  store<i32>(kept, kind);
+  store<u32>(kept, a, 4);
+  store<u32>(kept, b, 8);
+  store<u32>(kept, carry, 12);
+  store<u32>(kept, stored ? 1 : 0, 16);
+  return kept;
+}
+
+/** Goes back to what was known. */
+export function recall(kept: u32): void {
+  setState(load<i32>(kept), load<u32>(kept, 4), load<u32>(kept, 8), load<u32>(kept, 12), load<u32>(kept, 16) != 0);
+}
+
+function setState(newKind: i32, newA: u32, newB: u32, newCarry: u32, newStored: bool): void {
   kind = newKind;
   a = newA;
   b = newB;

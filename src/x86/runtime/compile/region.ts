@@ -367,15 +367,11 @@ function go(at: i64): void {
     ir.br(load<u32>(LABELS + (to << 2)));
   } else {
     if (flow.isLoop(to)) keepFlags(to);
-    const kind = place.kind;
-    const a = place.a;
-    const b = place.b;
-    const carry = place.carry;
-    const stored = place.stored;
+    const flags = place.keep();
     const known = place.known;
     const before = place.before;
     tree(to);
-    place.setState(kind, a, b, carry, stored);
+    place.recall(flags);
     place.setKnown(known);
     node = from;
     place.setBefore(before);
@@ -389,26 +385,18 @@ function branch(steps: u32, condition: u32, taken: i64, next: i64): void {
     go(next);
     return;
   }
-  const kind = place.kind;
-  const a = place.a;
-  const b = place.b;
-  const carry = place.carry;
-  const stored = place.stored;
+  const flags = place.keep();
   const test = ir.openIf(condition);
   go(taken);
   ir.close(test);
   if (failed) return;
-  place.setState(kind, a, b, carry, stored);
+  place.recall(flags);
   go(next);
 }
 
 function jump(block: u32, linear: u32): void {
   if (load<u32>(block, C.BLOCK_ENDING) == C.END_RETURN) {
-    const kind = place.kind;
-    const a = place.a;
-    const b = place.b;
-    const carry = place.carry;
-    const stored = place.stored;
+    const flags = place.keep();
     for (let n: u32 = 0; n < min<u32>(returnCount, MOST_RETURNS); n++) {
       const at = load<i32>(returns + (n << 3));
       if (!nodeAt(at)) continue;
@@ -416,7 +404,7 @@ function jump(block: u32, linear: u32): void {
       go(at);
       ir.close(here);
       if (failed) return;
-      place.setState(kind, a, b, carry, stored);
+      place.recall(flags);
     }
   }
   place.leaveForever(linear);
@@ -435,15 +423,11 @@ function guard(at: i32): void {
 function guardRest(block: u32): void {
   const rest = lastByteOf(block) & ~0xfff;
   if (rest == (load<i32>(block, C.BLOCK_AT) & ~0xfff)) return;
-  const kind = place.kind;
-  const a = place.a;
-  const b = place.b;
-  const carry = place.carry;
-  const stored = place.stored;
+  const flags = place.keep();
   const gone = ir.openIf(ir.op1(I32, I32_EQZ, isAsCompiled(rest, place.linear(rest))));
   place.leaveBefore(load<u32>(block, C.BLOCK_RECORD), 0);
   ir.close(gone);
-  place.setState(kind, a, b, carry, stored);
+  place.recall(flags);
 }
 
 /** Whether the page so far from the first one, at a linear address now, is mapped to the code that was compiled. */
